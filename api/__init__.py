@@ -1,0 +1,1 @@
+"""THE FACE: the Litestar app. Tokens in, JSON out."""

@@ -1,0 +1,1 @@
+"""THE PROCESS: the `rosterd` command, configuration, composition, clock, child processes, systemd, logging."""

@@ -1,0 +1,1 @@
+"""THE CORE: a directory's words become our rows."""

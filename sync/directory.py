@@ -1,0 +1,125 @@
+"""What any directory tells us, in our words. A Source speaks these and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import msgspec
+
+
+class Listed(msgspec.Struct, frozen=True, array_like=True):
+    """An address as an entry lists it. `matched` is `sync.address.normalise(spelt)`; `marked` = the directory calls it primary."""
+
+    spelt: str
+    matched: str
+    marked: bool = False
+
+
+class Dropped(msgspec.Struct, frozen=True, array_like=True):
+    """A value that was left out: which attribute, the value (cut to 80 characters), and why."""
+
+    attribute: str
+    value: str
+    why: str
+
+
+class Person(msgspec.Struct, frozen=True):
+    """What a directory says about one human now. Compares by value.
+
+    `external_id` is the directory's stable id (entryUUID …), `place` where the entry stands (its DN, or "" where
+    there is no such thing), `groups` normalised names, `expires_at` milliseconds since the epoch (UTC).
+    `bare` = the entry was too big to read: only id, place, enabled and expires_at are known, the rest is to be kept.
+    """
+
+    external_id: str
+    place: str
+    username: str
+    name: str
+    emails: tuple[Listed, ...]
+    groups: tuple[str, ...]
+    enabled: bool
+    expires_at: int | None = None
+    dropped: tuple[Dropped, ...] = ()
+    bare: bool = False
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An entry that could not be taken at all (no readable id, an id that two entries share): where it stands, and why."""
+
+    place: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a directory, in our words."""
+
+    persons: Sequence[Person]
+    refused: Sequence[Refused] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a finished full read proves. `complete` = every page result 0, the last cookie empty, no truncation,
+    every entry with a readable id. `groups_found` = those of the groups asked about that the directory shows, with
+    how many members it lists (None where it would not say)."""
+
+    complete: bool
+    server: str
+    pages: int
+    entries: int
+    why_incomplete: str = ""
+    groups_found: dict[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Somebody a complete read did not show: the id, and where the entry last stood."""
+
+    external_id: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The directory's answer about one absent person.
+
+    departed: evidence that they left (`evidence` says what was asked and answered, ready for an admin to read).
+    unproven: absence only, or nothing provable; `why` says what was missing.
+    """
+
+    external_id: str
+    verdict: Literal["departed", "unproven"]
+    why: str
+    evidence: str
+
+
+class Reading(Protocol):
+    """An open conversation with a directory. Every method raises SourceError and nothing else."""
+
+    server: str
+
+    def full(self) -> Iterator[Page]:
+        """Yield every page. Ending without an error means that the directory said it was all; see `proof`."""
+
+    def proof(self) -> Proof:
+        """Return what the finished `full` proved. An error before it has ended."""
+
+    def find(self, address: str) -> Page:
+        """Return whoever lists `address` (any of its spellings), read by the same base, filter and mapping."""
+
+    def find_ids(self, external_ids: Iterable[str]) -> Page:
+        """Return the persons with these ids that base and filter still show."""
+
+    def evidence(self, absent: Sequence[Absent]) -> Iterator[Finding]:
+        """Yield one finding for each absent person, in any order."""
+
+
+class Source(Protocol):
+    """Our reader of one directory."""
+
+    def open(self) -> AbstractContextManager[Reading]:
+        """Connect, authenticate, and return the conversation; leaving the context closes it."""
