@@ -1,0 +1,177 @@
+"""plan(known, seen) → changes. Pure: no clock, no network, no store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from sync.directory import Listed, Person
+from sync.user import Kept, KeptClaim, Known
+
+Verdict = Literal["added", "changed", "unchanged", "absent"]
+Seen = tuple[str, bytes]
+"""(external id, fingerprint) of one staged person."""
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def fingerprint(person: Person) -> bytes:
+    """Return 16 bytes that differ whenever anything about the person does."""
+    return hashlib.blake2b(_encoder.encode(person), digest_size=16).digest()
+
+
+def merge(known: Iterable[Known], seen: Iterable[Seen]) -> Iterator[tuple[Verdict, str, Known | None]]:
+    """Walk two streams sorted by external id and yield (verdict, external id, known user or None).
+
+    | known            | seen        | verdict   |
+    |------------------|-------------|-----------|
+    | –                | yes         | added     |
+    | here, same print | yes         | unchanged |
+    | here, other print; missing, removed or unproven | yes | changed |
+    | here or missing  | no          | absent    |
+    | removed          | no          | –         |
+    """
+    ours, theirs = iter(known), iter(seen)
+    user, person = next(ours, None), next(theirs, None)
+    while user is not None or person is not None:
+        if user is None or (person is not None and person[0] < user.external_id):
+            assert person is not None  # noqa: S101 – tells mypy what the loop's condition says
+            yield "added", person[0], None
+            person = next(theirs, None)
+        elif person is None or user.external_id < person[0]:
+            if user.state != "removed":
+                yield "absent", user.external_id, user
+            user = next(ours, None)
+        else:
+            same = user.fingerprint == person[1] and user.state in ("active", "disabled") and not user.unproven
+            yield "unchanged" if same else "changed", person[0], user
+            user, person = next(ours, None), next(theirs, None)
+
+
+class UserPlan(msgspec.Struct, frozen=True):
+    """What one user becomes. `kinds` names the changes as the change log does; `before`/`after` hold only what differs.
+
+    `claims` is the whole new list, `loses_last_address` and `stated_disable` are what the guard weighs.
+    """
+
+    user_id: str
+    external_id: str
+    kinds: tuple[str, ...]
+    state: str
+    place: str
+    username: str
+    name: str
+    expires_at: int | None
+    claims: tuple[KeptClaim, ...]
+    groups: frozenset[str]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    loses_last_address: bool
+    stated_disable: bool
+
+
+def compare(kept: Kept | None, person: Person, *, user_id: str, now: int, withheld: frozenset[str] = frozenset()) -> UserPlan:
+    """Return what makes the user equal to `person`, less what is `withheld` from being taken ("last_address", "disabled")."""
+    was = kept or Kept(user_id, person.external_id, "", "", "", "", "", None)
+    emails = _emails(was, person, "last_address" in withheld)
+    claims = _claims(was.claims, emails, now)
+    keep_state = "disabled" in withheld and was.state == "active"
+    state = "active" if person.enabled or keep_state else "disabled"
+    expires_at = was.expires_at if keep_state else person.expires_at
+    text = was if person.bare else person
+    groups = was.groups if person.bare else frozenset(person.groups)
+    after = Kept(user_id, person.external_id, person.place, text.username, text.name, was.email, state, expires_at, claims, groups)
+    before_diff, after_diff = _differences(was, after)
+    return UserPlan(
+        user_id=user_id,
+        external_id=person.external_id,
+        kinds=_kinds(kept, after, bool(before_diff or after_diff)),
+        state=state,
+        place=person.place,
+        username=text.username,
+        name=text.name,
+        expires_at=expires_at,
+        claims=claims,
+        groups=groups,
+        before=before_diff,
+        after=after_diff,
+        loses_last_address=bool(_living(was.claims)) and not _living(claims),
+        stated_disable=was.is_active(now) and not after.is_active(now),
+    )
+
+
+def _emails(was: Kept, person: Person, keep: bool) -> tuple[Listed, ...]:
+    if person.bare or keep:
+        return tuple(Listed(c.spelt, c.matched, c.marked) for c in sorted(_living(was.claims), key=lambda c: c.position))
+    return person.emails
+
+
+def _living(claims: Iterable[KeptClaim]) -> list[KeptClaim]:
+    return [claim for claim in claims if claim.dropped_at is None]
+
+
+def _claims(old: tuple[KeptClaim, ...], emails: tuple[Listed, ...], now: int) -> tuple[KeptClaim, ...]:
+    """Return the new claims: listed ones live; ones no longer listed stay, dropped, for as long as they are held."""
+    before = {claim.matched: claim for claim in old}
+    primary = _primary(old, emails)
+    new = [_claim(before.get(email.matched), email, position, email.matched == primary, now) for position, email in enumerate(emails)]
+    listed = {email.matched for email in emails}
+    for claim in old:
+        if claim.matched not in listed and claim.held:
+            dropped_at = now if claim.dropped_at is None else claim.dropped_at
+            new.append(msgspec.structs.replace(claim, dropped_at=dropped_at, is_primary=False))
+    return tuple(new)
+
+
+def _claim(old: KeptClaim | None, email: Listed, position: int, is_primary: bool, now: int) -> KeptClaim:
+    fresh = old is None or (old.dropped_at is not None and not old.held)
+    since = now if fresh or old is None else old.since
+    return KeptClaim(email.matched, email.spelt, position, email.marked, is_primary, since, None, old is not None and old.held)
+
+
+def _primary(old: tuple[KeptClaim, ...], emails: tuple[Listed, ...]) -> str | None:
+    """Return the primary: what the directory marks, else the one it was for as long as it is listed, else the first value."""
+    marked = next((email.matched for email in emails if email.marked), None)
+    if marked:
+        return marked
+    was = next((claim.matched for claim in old if claim.is_primary), None)
+    if any(email.matched == was for email in emails):
+        return was
+    return emails[0].matched if emails else None
+
+
+def _kinds(kept: Kept | None, after: Kept, differs: bool) -> tuple[str, ...]:
+    if kept is None:
+        return ("added",)
+    kinds = []
+    if kept.state in ("missing", "removed"):
+        kinds.append("returned")
+    elif kept.state != after.state:
+        kinds.append("enabled" if after.state == "active" else "disabled")
+    if differs:
+        kinds.append("changed")
+    return tuple(kinds)
+
+
+def _differences(was: Kept, after: Kept) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ({field: old}, {field: new}) of what differs, the state aside; of groups only those left and joined."""
+    before: dict[str, Any] = {}
+    now: dict[str, Any] = {}
+    for field in ("place", "username", "name", "expires_at"):
+        old, new = getattr(was, field), getattr(after, field)
+        if old != new:
+            before[field], now[field] = old, new
+    old_emails, new_emails = _spelt(was.claims), _spelt(after.claims)
+    if old_emails != new_emails:
+        before["emails"], now["emails"] = old_emails, new_emails
+    if was.groups != after.groups:
+        before["groups"], now["groups"] = sorted(was.groups - after.groups), sorted(after.groups - was.groups)
+    return before, now
+
+
+def _spelt(claims: tuple[KeptClaim, ...]) -> list[str]:
+    """Return the living addresses, the primary first."""
+    return [c.spelt for c in sorted(_living(claims), key=lambda c: (not c.is_primary, c.position))]
