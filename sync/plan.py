@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from sync.directory import Listed, Person
-from sync.user import Kept, KeptClaim, Known
+from sync.user import Kept, KeptClaim, Known, UserPlan
 
 Verdict = Literal["added", "changed", "unchanged", "absent"]
 Seen = tuple[str, bytes]
@@ -49,28 +49,6 @@ def merge(known: Iterable[Known], seen: Iterable[Seen]) -> Iterator[tuple[Verdic
             same = user.fingerprint == person[1] and user.state in ("active", "disabled") and not user.unproven
             yield "unchanged" if same else "changed", person[0], user
             user, person = next(ours, None), next(theirs, None)
-
-
-class UserPlan(msgspec.Struct, frozen=True):
-    """What one user becomes. `kinds` names the changes as the change log does; `before`/`after` hold only what differs.
-
-    `claims` is the whole new list, `loses_last_address` and `stated_disable` are what the guard weighs.
-    """
-
-    user_id: str
-    external_id: str
-    kinds: tuple[str, ...]
-    state: str
-    place: str
-    username: str
-    name: str
-    expires_at: int | None
-    claims: tuple[KeptClaim, ...]
-    groups: frozenset[str]
-    before: dict[str, Any]
-    after: dict[str, Any]
-    loses_last_address: bool
-    stated_disable: bool
 
 
 def compare(kept: Kept | None, person: Person, *, user_id: str, now: int, withheld: frozenset[str] = frozenset()) -> UserPlan:

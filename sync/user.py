@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,3 +48,25 @@ class Kept(msgspec.Struct, frozen=True):
     def is_active(self, now: int) -> bool:
         """Tell whether the directory lets this user work now; an admin's block is another matter."""
         return self.state == "active" and (self.expires_at is None or self.expires_at > now)
+
+
+class UserPlan(msgspec.Struct, frozen=True):
+    """What one user becomes. `kinds` names the changes as the change log does; `before`/`after` hold only what differs.
+
+    `claims` is the whole new list, `loses_last_address` and `stated_disable` are what the guard weighs.
+    """
+
+    user_id: str
+    external_id: str
+    kinds: tuple[str, ...]
+    state: str
+    place: str
+    username: str
+    name: str
+    expires_at: int | None
+    claims: tuple[KeptClaim, ...]
+    groups: frozenset[str]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    loses_last_address: bool
+    stated_disable: bool

@@ -1,0 +1,68 @@
+"""Deciding every touched address again, over all sources, inside the transaction that touched them (rule 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, text
+
+from sync.claims import Bid, decide
+from sync.store.keeping import touched_user
+
+_BIDS = text(
+    "select c.matched, c.user_id, c.since, c.is_primary, c.held, c.dropped_at, u.state, s.rank"
+    ' from touched t join claim c on c.matched = t.matched join "user" u on u.id = c.user_id join source s on s.name = u.source'
+    " where t.matched > :after and t.matched <= :upto order by c.matched, c.user_id"
+)
+_UPTO = text("select max(matched) from (select matched from touched where matched > :after order by matched limit 5000) as slice")
+
+
+class Contested(msgspec.Struct, frozen=True):
+    """An address that a user's entry newly lists and the user does not get: the holder, or None when equal claims withhold it."""
+
+    matched: str
+    user_id: str
+    holder: str | None
+    rivals: tuple[str, ...]
+
+
+def settle(connection: Connection, now: int) -> Iterator[Contested]:
+    """Decide every touched address, write the holders, and yield the claims of this run that lost."""
+    after = ""
+    while (upto := connection.execute(_UPTO, {"after": after}).scalar_one()) is not None:
+        rows = connection.execute(_BIDS, {"after": after, "upto": upto}).all()
+        lost: list[dict[str, str]] = []
+        won: list[dict[str, str]] = []
+        for matched, claims in groupby(rows, key=lambda row: str(row[0])):
+            bids = [(_bid(row), bool(row.held)) for row in claims]
+            winner = decide([bid for bid, _ in bids])
+            lost += [{"matched": matched, "user_id": bid.user_id} for bid, held in bids if held and bid.user_id != winner]
+            won += [{"matched": matched, "user_id": bid.user_id} for bid, held in bids if not held and bid.user_id == winner]
+            yield from _losers(matched, [bid for bid, _ in bids], winner, now)
+        _write(connection, lost, won)
+        after = upto
+
+
+def _bid(row: Any) -> Bid:
+    listed = row.dropped_at is None
+    keeps = bool(row.held) and row.state != "removed"
+    return Bid(row.user_id, row.rank, row.state == "active", row.since, bool(row.is_primary), keeps, listed and row.state in ("active", "disabled"))
+
+
+def _losers(matched: str, bids: list[Bid], winner: str | None, now: int) -> Iterator[Contested]:
+    for bid in bids:
+        if bid.bids and bid.user_id != winner and bid.since == now:
+            yield Contested(matched, bid.user_id, winner, tuple(other.user_id for other in bids if other.bids and other is not bid))
+
+
+def _write(connection: Connection, lost: list[dict[str, str]], won: list[dict[str, str]]) -> None:
+    """Release before claim: the unique index allows one holder at every moment."""
+    for rows, held in ((lost, "false"), (won, "true")):
+        if rows:
+            connection.execute(text(f"update claim set held = {held} where matched = :matched and user_id = :user_id"), rows)
+    users = sorted({row["user_id"] for row in lost + won})
+    if users:
+        connection.execute(insert(touched_user).prefix_with("OR IGNORE", dialect="sqlite"), [{"user_id": user} for user in users])

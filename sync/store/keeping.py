@@ -1,0 +1,182 @@
+"""Writing what a run decided about users, inside its one write transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Column, Connection, MetaData, Table, Text, insert, text
+
+from sync.user import Kept, KeptClaim, UserPlan
+
+_temporary = MetaData()
+touched = Table("touched", _temporary, Column("matched", Text, primary_key=True), prefixes=["TEMPORARY"])
+"""Addresses whose holder is to be decided again at the end of the transaction."""
+touched_user = Table("touched_user", _temporary, Column("user_id", Text, primary_key=True), prefixes=["TEMPORARY"])
+"""Users whose `email` is to be made equal to an address they hold."""
+
+_INSERT_USER = text(
+    'insert into "user" (id, source, external_id, place, username, name, email, state, expires_at, fingerprint, dropped,'
+    " created_at, updated_at, missing_reads) values"
+    " (:id, :source, :external_id, :place, :username, :name, '', :state, :expires_at, :fingerprint, :dropped, :now, :now, 0)"
+)
+_UPDATE_USER = text(
+    'update "user" set place = :place, username = :username, name = :name, state = :state, expires_at = :expires_at, fingerprint = :fingerprint,'
+    " dropped = :dropped, updated_at = :now, last_seen_at = null, unproven_since = null, missing_since = null, missing_reads = 0, removed_at = null"
+    " where id = :id"
+)
+_INSERT_CLAIM = text(
+    "insert into claim (user_id, matched, spelt, position, marked, is_primary, since, dropped_at, held)"
+    " values (:user_id, :matched, :spelt, :position, :marked, :is_primary, :since, :dropped_at, :held)"
+)
+_UPDATE_CLAIM = text(
+    "update claim set spelt = :spelt, position = :position, marked = :marked, is_primary = :is_primary, since = :since, dropped_at = :dropped_at"
+    " where user_id = :user_id and matched = :matched"
+)
+_DELETE_CLAIM = text("delete from claim where user_id = :user_id and matched = :matched")
+
+
+class Keeping(NamedTuple):
+    """One user to write: as kept (None = new), as planned, the fingerprint to remember (b"" = compare again next time)."""
+
+    kept: Kept | None
+    plan: UserPlan
+    fingerprint: bytes
+    dropped: str
+
+
+class Keeper:
+    """Writes users, claims and memberships of one source in batches, and remembers what it touched."""
+
+    def __init__(self, connection: Connection, source: str, now: int) -> None:
+        self._connection = connection
+        self._source = source
+        self._now = now
+        self._group_ids: dict[str, int] = {}
+        _temporary.create_all(connection, checkfirst=True)
+        for table in (touched, touched_user):
+            connection.execute(table.delete())
+
+    def keep(self, batch: Sequence[Keeping]) -> None:
+        """Write one batch: new users, changed users, their claims and memberships."""
+        self._run(_INSERT_USER, [self._user_row(one) for one in batch if one.kept is None])
+        self._run(_UPDATE_USER, [self._user_row(one) for one in batch if one.kept is not None])
+        self._claims(batch)
+        self._memberships(batch)
+
+    def missing(self, user_ids: Sequence[str], read_at: int | None) -> None:
+        """Mark these users missing: their addresses stay held, their keys are inactive from now on."""
+        self._each(
+            "update \"user\" set state = 'missing', missing_since = :now, missing_reads = 0, unproven_since = null, updated_at = :now,"
+            " last_seen_at = coalesce(last_seen_at, :read_at) where id = :id",
+            user_ids,
+            read_at=read_at,
+        )
+
+    def unproven(self, user_ids: Sequence[str], read_at: int | None) -> None:
+        """Mark these users as absent without proof; everything they have stays."""
+        query = 'update "user" set unproven_since = :now, last_seen_at = coalesce(last_seen_at, :read_at) where id = :id and unproven_since is null'
+        self._each(query, user_ids, read_at=read_at)
+
+    def still_missing(self, user_ids: Sequence[str]) -> None:
+        """Count one more complete read that did not show these missing users."""
+        self._each('update "user" set missing_reads = missing_reads + 1 where id = :id', user_ids)
+
+    def removed(self, user_ids: Sequence[str]) -> None:
+        """Remove these users: their addresses are free; id, external id and keys stay."""
+        self._each(
+            "update \"user\" set state = 'removed', removed_at = :now, updated_at = :now, missing_since = null, unproven_since = null where id = :id",
+            user_ids,
+        )
+        for user_id in user_ids:
+            self._connection.execute(
+                text("insert into touched select matched from claim where user_id = :id and matched not in (select matched from touched)"),
+                {"id": user_id},
+            )
+        self._each("update claim set held = false where user_id = :id", user_ids)
+        self._touch((), user_ids)
+
+    def release(self, addresses: Iterable[tuple[str, str]]) -> None:
+        """End the quarantine of these (matched, user id)."""
+        rows = [{"matched": matched, "user_id": user_id} for matched, user_id in addresses]
+        self._run(_DELETE_CLAIM, rows)
+        self._touch((row["matched"] for row in rows), (row["user_id"] for row in rows))
+
+    def refresh_emails(self) -> None:
+        """Make `email` of every touched user an address the user holds: the primary, else the first listed, else none."""
+        self._connection.execute(
+            text(
+                'update "user" set email = coalesce((select c.spelt from claim c where c.user_id = "user".id and c.held'
+                " order by c.is_primary desc, c.dropped_at is not null, c.position, c.matched limit 1), '')"
+                " where id in (select user_id from touched_user)"
+            )
+        )
+
+    def _user_row(self, one: Keeping) -> dict[str, Any]:
+        plan = one.plan
+        return {
+            "id": plan.user_id, "source": self._source, "external_id": plan.external_id, "place": plan.place, "username": plan.username,
+            "name": plan.name, "state": plan.state, "expires_at": plan.expires_at, "fingerprint": one.fingerprint, "dropped": one.dropped,
+            "now": self._now,
+        }  # fmt: skip
+
+    def _claims(self, batch: Sequence[Keeping]) -> None:
+        inserts: list[dict[str, Any]] = []
+        updates: list[dict[str, Any]] = []
+        deletes: list[dict[str, Any]] = []
+        addresses: set[str] = set()
+        users: set[str] = set()
+        for one in batch:
+            old = {claim.matched: claim for claim in one.kept.claims} if one.kept else {}
+            new = {claim.matched: claim for claim in one.plan.claims}
+            inserts += [_row(one, claim) for claim in one.plan.claims if claim.matched not in old]
+            updates += [_row(one, claim) for claim in one.plan.claims if claim.matched in old and old[claim.matched] != claim]
+            deletes += [_row(one, claim) for matched, claim in old.items() if matched not in new]
+            moved = one.kept is None or one.kept.state != one.plan.state
+            addresses |= set(old) | set(new) if moved else {m for m in set(old) | set(new) if old.get(m) != new.get(m)}
+            if moved or old != new:
+                users.add(one.plan.user_id)
+        for statement, rows in ((_DELETE_CLAIM, deletes), (_UPDATE_CLAIM, updates), (_INSERT_CLAIM, inserts)):
+            self._run(statement, rows)
+        self._touch(addresses, users)
+
+    def _memberships(self, batch: Sequence[Keeping]) -> None:
+        left: list[dict[str, Any]] = []
+        joined: list[dict[str, Any]] = []
+        for one in batch:
+            old = one.kept.groups if one.kept else frozenset()
+            left += [{"user_id": one.plan.user_id, "group_id": self._group(group)} for group in old - one.plan.groups]
+            joined += [{"user_id": one.plan.user_id, "group_id": self._group(group)} for group in one.plan.groups - old]
+        self._run(text("delete from membership where user_id = :user_id and group_id = :group_id"), left)
+        self._run(text("insert into membership (user_id, group_id) values (:user_id, :group_id)"), joined)
+
+    def _group(self, external_id: str) -> int:
+        """Return the row id of a group, made at first sight."""
+        if not self._group_ids:
+            rows = self._connection.execute(text("select external_id, id from directory_group where source = :s"), {"s": self._source})
+            self._group_ids = {row[0]: row[1] for row in rows}
+        if external_id not in self._group_ids:
+            added = self._connection.execute(
+                text("insert into directory_group (source, external_id) values (:s, :e) returning id"), {"s": self._source, "e": external_id}
+            )
+            self._group_ids[external_id] = int(added.scalar_one())
+        return self._group_ids[external_id]
+
+    def _touch(self, addresses: Iterable[str], users: Iterable[str]) -> None:
+        for table, column, values in ((touched, "matched", addresses), (touched_user, "user_id", users)):
+            rows = [{column: value} for value in sorted(set(values))]
+            if rows:
+                self._connection.execute(insert(table).prefix_with("OR IGNORE", dialect="sqlite"), rows)
+
+    def _each(self, statement: str, user_ids: Sequence[str], **facts: Any) -> None:
+        facts = {**facts, "now": self._now} if ":now" in statement else facts
+        self._run(text(statement), [{"id": user_id, **facts} for user_id in user_ids])
+
+    def _run(self, statement: Any, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self._connection.execute(statement, rows)
+
+
+def _row(one: Keeping, claim: KeptClaim) -> dict[str, Any]:
+    return {"user_id": one.plan.user_id, **msgspec.structs.asdict(claim)}

@@ -1,0 +1,103 @@
+"""Reading users whole, as a plan compares them, and the few sums the guard needs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from sqlalchemy import Connection, bindparam, text
+
+from sync.user import Kept, KeptClaim
+
+_USERS = text(
+    'select id, external_id, place, username, name, email, state, expires_at, unproven_since is not null as unproven from "user" where id in :ids'
+).bindparams(bindparam("ids", expanding=True))
+_CLAIMS = text(
+    "select user_id, matched, spelt, position, marked, is_primary, since, dropped_at, held from claim where user_id in :ids order by user_id, position"
+).bindparams(bindparam("ids", expanding=True))
+_GROUPS = text("select m.user_id, g.external_id from membership m join directory_group g on g.id = m.group_id where m.user_id in :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
+
+BATCH = 1000
+
+
+def batches(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Yield `ids` in lists that fit one statement."""
+    batch: list[str] = []
+    for one in ids:
+        batch.append(one)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def load(connection: Connection, user_ids: Sequence[str]) -> dict[str, Kept]:
+    """Return {user id: Kept} of those that exist; at most a few thousand at a time."""
+    if not user_ids:
+        return {}
+    claims: dict[str, list[KeptClaim]] = defaultdict(list)
+    for user_id, matched, spelt, position, marked, primary, since, dropped_at, held in connection.execute(_CLAIMS, {"ids": user_ids}):
+        claims[user_id].append(KeptClaim(matched, spelt, position, bool(marked), bool(primary), since, dropped_at, bool(held)))
+    groups: dict[str, set[str]] = defaultdict(set)
+    for user_id, group in connection.execute(_GROUPS, {"ids": user_ids}):
+        groups[user_id].add(group)
+    return {
+        row.id: Kept(
+            row.id, row.external_id, row.place, row.username, row.name, row.email, row.state, row.expires_at,
+            tuple(claims[row.id]), frozenset(groups[row.id]), bool(row.unproven),
+        )
+        for row in connection.execute(_USERS, {"ids": user_ids})
+    }  # fmt: skip
+
+
+def load_all(connection: Connection, user_ids: Iterable[str]) -> dict[str, Kept]:
+    """Return {user id: Kept} of any number of users; for sets a human could look at, not for whole directories."""
+    found: dict[str, Kept] = {}
+    for batch in batches(user_ids):
+        found |= load(connection, batch)
+    return found
+
+
+def active_people(connection: Connection, source: str, now: int) -> int:
+    """Return how many people of `source` are active and not expired."""
+    query = text("select count(*) from \"user\" where source = :source and state = 'active' and (expires_at is null or expires_at > :now)")
+    return int(connection.execute(query, {"source": source, "now": now}).scalar_one())
+
+
+def people(connection: Connection, source: str) -> int:
+    """Return how many people the directory showed or still may show: everybody who is not removed."""
+    query = text("select count(*) from \"user\" where source = :source and state <> 'removed'")
+    return int(connection.execute(query, {"source": source}).scalar_one())
+
+
+def ids_of(connection: Connection, source: str, matched: str) -> list[str]:
+    """Return the external ids of the users of `source` that claim the address."""
+    query = text('select u.external_id from claim c join "user" u on u.id = c.user_id where c.matched = :matched and u.source = :source')
+    return [row[0] for row in connection.execute(query, {"matched": matched, "source": source})]
+
+
+def leaving_a_group(connection: Connection, source: str, policies: Sequence[str], now: int) -> list[tuple[str, str, str]]:
+    """Return (key id, user id, policy) of enabled keys whose staged, active owner no longer meets the key's policy."""
+    if not policies:
+        return []
+    query = text(
+        'select k.id, k.user_id, k.policy from virtual_key k join "user" u on u.id = k.user_id'
+        " join staged s on s.external_id = u.external_id"
+        " where u.source = :source and u.state = 'active' and s.active and k.enabled and k.deleted_at is null and k.policy in :policies"
+        " and (k.expires_at is null or k.expires_at > :now)"
+        " and not exists (select 1 from staged_policy p where p.external_id = u.external_id and p.policy = k.policy)"
+    ).bindparams(bindparam("policies", expanding=True))
+    return [(row[0], row[1], row[2]) for row in connection.execute(query, {"source": source, "policies": list(policies), "now": now})]
+
+
+def over_quarantine(connection: Connection, source: str, before: int) -> list[tuple[str, str, bool]]:
+    """Return (matched, user id, wanted) of addresses held only by quarantine that ended before `before`;
+    `wanted` = some other entry lists it."""
+    query = text(
+        "select c.matched, c.user_id, exists (select 1 from claim o where o.matched = c.matched and o.user_id <> c.user_id and o.dropped_at is null)"
+        ' from claim c join "user" u on u.id = c.user_id where c.held and c.dropped_at is not null and c.dropped_at <= :before and u.source = :source'
+    )
+    return [(row[0], row[1], bool(row[2])) for row in connection.execute(query, {"source": source, "before": before})]

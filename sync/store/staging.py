@@ -1,0 +1,165 @@
+"""What one read saw, kept in temporary tables of the run's own connection: bounded memory, gone with the process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from sqlalchemy import Boolean, Column, Connection, Integer, LargeBinary, MetaData, Table, Text, insert, select, text
+
+from sync.directory import Person
+from sync.store.engine import Store
+from sync.user import Known
+
+_temporary = MetaData()
+_staged = Table(
+    "staged",
+    _temporary,
+    Column("external_id", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("person", LargeBinary, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+_wanted = Table(
+    "staged_policy",
+    _temporary,
+    Column("external_id", Text, primary_key=True),
+    Column("policy", Text, primary_key=True),
+    prefixes=["TEMPORARY"],
+)
+_verdict = Table(
+    "verdict",
+    _temporary,
+    Column("external_id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("known", Boolean, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+_key = Table(
+    "staged_key",
+    _temporary,
+    Column("id", Text, primary_key=True),
+    Column("external_id", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("expires_at", Integer),
+    prefixes=["TEMPORARY"],
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Person).decode
+BATCH = 1000
+
+
+class StagedPerson(msgspec.Struct):
+    """A person on the way in: `policies` are those whose groups they are in, `active` = enabled and not expired now."""
+
+    person: Person
+    fingerprint: bytes
+    active: bool
+    policies: Sequence[str]
+
+
+class StagedKey(msgspec.Struct):
+    """A sealed key ready for whoever turns out to be entitled to it in the commit."""
+
+    id: str
+    external_id: str
+    policy: str
+    sealed: bytes
+    digest: bytes
+    expires_at: int | None
+
+
+class Verdicted(msgspec.Struct):
+    """A staged person who is new (`known` False, `user_id` just made) or differs from what is kept."""
+
+    person: Person
+    user_id: str
+    known: bool
+
+
+class Staging:
+    """The temporary tables of one run. Every method opens and ends its own transaction, but for those that take a connection."""
+
+    def __init__(self, store: Store, connection: Connection) -> None:
+        self._store = store
+        self._connection = connection
+        with store.read(on=connection):
+            _temporary.create_all(connection, checkfirst=False)
+
+    def add(self, people: Sequence[StagedPerson]) -> None:
+        """Stage one page. An external id staged before is replaced (a page read again)."""
+        if not people:
+            return
+        rows = [{"external_id": p.person.external_id, "fingerprint": p.fingerprint, "active": p.active, "person": _encode(p.person)} for p in people]
+        wants = [{"external_id": p.person.external_id, "policy": policy} for p in people for policy in p.policies]
+        with self._store.read(on=self._connection) as connection:
+            connection.execute(insert(_staged).prefix_with("OR REPLACE", dialect="sqlite"), rows)
+            if wants:
+                connection.execute(insert(_wanted).prefix_with("OR REPLACE", dialect="sqlite"), wants)
+
+    def seen(self, connection: Connection) -> Iterator[tuple[str, bytes]]:
+        """Yield (external id, fingerprint) sorted by id, byte order."""
+        for row in connection.execute(select(_staged.c.external_id, _staged.c.fingerprint).order_by(_staged.c.external_id)):
+            yield row[0], row[1]
+
+    def note(self, connection: Connection, verdicts: Sequence[tuple[str, str, bool]]) -> None:
+        """Remember who is to be compared in full: (external id, user id, known)."""
+        if verdicts:
+            connection.execute(insert(_verdict), [{"external_id": e, "user_id": u, "known": k} for e, u, k in verdicts])
+
+    def verdicts(self, connection: Connection) -> Iterator[list[Verdicted]]:
+        """Yield everybody noted, in batches."""
+        query = text(
+            "select v.external_id, v.user_id, v.known, s.person from verdict v join staged s on s.external_id = v.external_id"
+            " where v.external_id > :after order by v.external_id limit :batch"
+        )
+        after = ""
+        while rows := connection.execute(query, {"after": after, "batch": BATCH}).all():
+            after = rows[-1][0]
+            yield [Verdicted(_decode(person), user_id, bool(known)) for _, user_id, known, person in rows]
+
+    def count(self, connection: Connection) -> int:
+        """Return how many people are staged."""
+        return int(connection.execute(text("select count(*) from staged")).scalar_one())
+
+    def members(self, connection: Connection) -> dict[str, int]:
+        """Return how many staged people each policy wants to give a key."""
+        return {row[0]: row[1] for row in connection.execute(text("select policy, count(*) from staged_policy group by policy"))}
+
+    def entitled(self, connection: Connection, source: str) -> Iterator[tuple[str, str | None, str]]:
+        """Yield (external id, user id or None for somebody new, policy) of active people whom a policy owes its first key."""
+        query = text(
+            "select p.external_id, u.id, p.policy from staged_policy p join staged s on s.external_id = p.external_id"
+            ' left join "user" u on u.source = :source and u.external_id = p.external_id'
+            " left join virtual_key k on k.user_id = u.id and k.policy = p.policy where k.id is null and s.active"
+        )
+        for row in connection.execute(query, {"source": source}):
+            yield row[0], row[1], row[2]
+
+    def new_user_id(self, connection: Connection, external_id: str) -> str | None:
+        """Return the user id noted for a new person."""
+        found = connection.execute(select(_verdict.c.user_id).where(_verdict.c.external_id == external_id)).scalar_one_or_none()
+        return str(found) if found is not None else None
+
+    def add_keys(self, keys: Sequence[StagedKey]) -> None:
+        """Stage sealed keys."""
+        if keys:
+            with self._store.read(on=self._connection) as connection:
+                connection.execute(insert(_key), [msgspec.structs.asdict(key) for key in keys])
+
+
+def known_users(connection: Connection, source: str, only: Iterable[str] | None = None) -> Iterator[Known]:
+    """Yield every user of `source` sorted by external id, byte order; with `only`, just those external ids."""
+    columns = 'select external_id, id, fingerprint, state, unproven_since is not null from "user" where source = :source'
+    if only is None:
+        rows = connection.execute(text(f"{columns} order by external_id"), {"source": source})
+        for row in rows:
+            yield Known(row[0], row[1], row[2], row[3], bool(row[4]))
+        return
+    for external_id in sorted(set(only)):
+        for row in connection.execute(text(f"{columns} and external_id = :id"), {"source": source, "id": external_id}):
+            yield Known(row[0], row[1], row[2], row[3], bool(row[4]))
