@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -14,6 +14,9 @@ from sync.user import Kept, KeptClaim, Known, UserPlan
 Verdict = Literal["added", "changed", "unchanged", "absent"]
 Seen = tuple[str, bytes]
 """(external id, fingerprint) of one staged person."""
+
+MakeId = Callable[[], str]
+"""Makes the id of a new user."""
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -13,7 +13,8 @@ _USERS = text(
     'select id, external_id, place, username, name, email, state, expires_at, unproven_since is not null as unproven from "user" where id in :ids'
 ).bindparams(bindparam("ids", expanding=True))
 _CLAIMS = text(
-    "select user_id, matched, spelt, position, marked, is_primary, since, dropped_at, held from claim where user_id in :ids order by user_id, position"
+    "select user_id, matched, spelt, position, marked, is_primary, since, dropped_at, held from claim"
+    " where user_id in :ids order by user_id, position"
 ).bindparams(bindparam("ids", expanding=True))
 _GROUPS = text("select m.user_id, g.external_id from membership m join directory_group g on g.id = m.group_id where m.user_id in :ids").bindparams(
     bindparam("ids", expanding=True)
@@ -101,3 +102,9 @@ def over_quarantine(connection: Connection, source: str, before: int) -> list[tu
         ' from claim c join "user" u on u.id = c.user_id where c.held and c.dropped_at is not null and c.dropped_at <= :before and u.source = :source'
     )
     return [(row[0], row[1], bool(row[2])) for row in connection.execute(query, {"source": source, "before": before})]
+
+
+def ripe_for_removal(connection: Connection, source: str, before: int) -> frozenset[str]:
+    """Return the missing users whose grace ended before `before` and whom at least two more complete reads did not show."""
+    query = text("select id from \"user\" where source = :source and state = 'missing' and missing_reads >= 2 and missing_since <= :before")
+    return frozenset(row[0] for row in connection.execute(query, {"source": source, "before": before}))

@@ -166,7 +166,15 @@ class RunRow(SQLModel, table=True):
     __tablename__ = "run"
     __table_args__ = (
         CheckConstraint("state in ('waiting','running','succeeded','held','failed','cancelled','discarded')", name="state"),
-        Index("uq_run_waiting", "source", "dry_run", "only", unique=True, sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'")),
+        Index(
+            "uq_run_waiting",
+            "source",
+            "dry_run",
+            "only",
+            unique=True,
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
         Index("uq_run_running", "source", unique=True, sqlite_where=text("state = 'running'"), postgresql_where=text("state = 'running'")),
         Index(None, "source", "requested_at"),
         Index(None, "state"),

@@ -1,0 +1,148 @@
+"""The one write transaction of a run: everything the picture allows, in an order that keeps every constraint true throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from sqlalchemy import Connection
+
+from sync import plan
+from sync.guard import Loss
+from sync.policy import Rule
+from sync.settings import SourceSettings
+from sync.store import holds, issuing, kept
+from sync.store.holders import Contested, settle
+from sync.store.keeping import Keeper, Keeping
+from sync.store.outcome import ChangeLog
+from sync.store.staging import Staging
+from sync.user import Kept, UserPlan
+from sync.weigh import Picture
+
+
+class Commit:
+    """Applies one picture. `tick` is called between batches (progress; tests die there). Reads its connection's own writes only."""
+
+    def __init__(
+        self, connection: Connection, staging: Staging, source: SourceSettings, picture: Picture, log: ChangeLog, now: int, tick: Callable[[], None]
+    ) -> None:
+        self._connection, self._staging, self._source = connection, staging, source
+        self._picture, self._log, self._now, self._tick = picture, log, now, tick
+        self._keeper = Keeper(connection, source.name, now)
+
+    def apply(self, rules: Sequence[Rule], *, complete: bool, only: bool) -> None:
+        """Write people, departures, addresses and keys, in that order: keys go to who holds an address in the end."""
+        self._people()
+        self._departures(complete=complete, only=only)
+        self._addresses()
+        self._keys(rules)
+        self._withheld()
+        self._log.flush(self._connection)
+
+    def _people(self) -> None:
+        for batch in self._staging.verdicts(self._connection):
+            before = kept.load(self._connection, [one.user_id for one in batch if one.known])
+            keepings = []
+            for one in batch:
+                withheld = self._picture.withheld(one.user_id)
+                old = before.get(one.user_id)
+                new = plan.compare(old, one.person, user_id=one.user_id, now=self._now, withheld=withheld)
+                dropped = msgspec.json.encode(one.person.dropped).decode()
+                keepings.append(Keeping(old, new, b"" if withheld else plan.fingerprint(one.person), dropped))
+                self._record(old, new, dropped if one.person.dropped else None)
+            self._keeper.keep(keepings)
+            self._log.flush(self._connection)
+            self._tick()
+
+    def _record(self, old: Kept | None, new: UserPlan, dropped: str | None) -> None:
+        email = next((claim.spelt for claim in new.claims if claim.is_primary), old.email if old else "")
+        for kind in new.kinds:
+            differs = kind in ("added", "changed")
+            before = new.before if differs else {"state": old.state if old else None}
+            after = new.after if differs else {"state": new.state}
+            self._log.add(kind, user_id=new.user_id, external_id=new.external_id, email=email, before=before, after=after)
+        if dropped and new.kinds:
+            self._log.add(
+                "refused", user_id=new.user_id, external_id=new.external_id, email=email, reason="values of the entry were left out", evidence=dropped
+            )
+
+    def _departures(self, *, complete: bool, only: bool) -> None:
+        picture, read_at = self._picture, self._picture.facts.read_at
+        held_back = {loss.user_id for loss in picture.ruling.withheld if loss.what == "missing"}
+        users = kept.load_all(self._connection, (known.user_id for known in picture.absent))
+        leaving = [user_id for user_id in picture.departed if user_id not in held_back]
+        self._keeper.missing(leaving, read_at)
+        for user_id in leaving:
+            finding = picture.departed[user_id]
+            self._add("missing", users[user_id], reason=finding.why, evidence=finding.evidence)
+        self._keeper.unproven(list(picture.unproven), read_at)
+        for user_id, finding in picture.unproven.items():
+            self._add("unproven", users[user_id], reason=finding.why, evidence=finding.evidence)
+        if complete and not only and not picture.clock_jump:
+            self._removals([user_id for user_id, user in users.items() if user.state == "missing"], users)
+            self._keeper.release(self._ended_quarantines())
+
+    def _ended_quarantines(self) -> list[tuple[str, str]]:
+        withheld = self._picture.ruling.withheld
+        return [(matched, user_id) for matched, user_id in self._picture.over_quarantine if Loss(user_id, "address") not in withheld]
+
+    def _removals(self, missing: list[str], users: dict[str, Kept]) -> None:
+        self._keeper.still_missing(missing)
+        ripe = kept.ripe_for_removal(self._connection, self._source.name, self._now - self._source.guard.grace * 1000)
+        gone = [user_id for user_id in missing if user_id in ripe]
+        self._keeper.removed(gone)
+        for user_id in gone:
+            self._add("removed", users[user_id], reason="missing for longer than the grace period and at least two more complete reads")
+
+    def _addresses(self) -> None:
+        contested: list[Contested] = list(settle(self._connection, self._now))
+        self._keeper.refresh_emails()
+        names = kept.load_all(self._connection, {user for one in contested for user in (one.user_id, one.holder, *one.rivals) if user})
+        for one in contested:
+            others = [names[user] for user in ((one.holder,) if one.holder else one.rivals) if user in names]
+            verb = "holds it and keeps it" if one.holder else "claims it equally, so nobody gets it"
+            evidence = "; ".join(f"{other.place or other.external_id} {verb}" for other in others)
+            loser = names[one.user_id]
+            self._add("contested", loser, reason=f"{one.matched} is listed by {loser.place or loser.external_id}", evidence=evidence)
+        self._tick()
+
+    def _keys(self, rules: Sequence[Rule]) -> None:
+        source = self._source.name
+        for issued in issuing.issue_staged(self._connection, source, self._now):
+            self._log_key("key_issued", issued, f"policy {issued.policy}")
+            self._log.flush(self._connection)
+        for issued in issuing.enable_again(self._connection, source, [rule.name for rule in rules]):
+            self._log_key("key_issued", issued, f"enabled again: meets the policy {issued.policy} again")
+        withheld = self._picture.ruling.withheld
+        stopping = [row for row in self._picture.leaving if Loss(row[1], "key") not in withheld]
+        issuing.disable(self._connection, [key_id for key_id, _, _ in stopping], self._now)
+        users = kept.load_all(self._connection, {user_id for _, user_id, _ in stopping})
+        for _, user_id, policy in stopping:
+            self._add("key_disabled", users[user_id], reason=f"left every group of the policy {policy}")
+        self._tick()
+
+    def _withheld(self) -> None:
+        withheld = sorted(self._picture.ruling.withheld)
+        users = kept.load_all(self._connection, {loss.user_id for loss in withheld})
+        for loss in withheld:
+            finding = self._picture.departed.get(loss.user_id) if loss.what == "missing" else None
+            reason = f"{loss.what}: {self._picture.losses[loss]}"
+            self._add("withheld", users[loss.user_id], reason=reason, evidence=finding.evidence if finding else None)
+
+    def _log_key(self, kind: str, issued: issuing.Issued, reason: str) -> None:
+        self._log.add(kind, user_id=issued.user_id, external_id=issued.external_id, email=issued.email, after={"name": issued.name}, reason=reason)
+
+    def _add(self, kind: str, user: Kept, *, reason: str, evidence: str | None = None) -> None:
+        self._log.add(kind, user_id=user.user_id, external_id=user.external_id, email=user.email, reason=reason, evidence=evidence or None)
+
+
+def settle_holds(connection: Connection, source: str, run_id: str, picture: Picture, now: int) -> None:
+    """Write what the ruling means for holds, approvals and the limits of the next 24 hours."""
+    ruling = picture.ruling
+    holds.consume(connection, source, run_id, now)
+    holds.record_losses(connection, source, run_id, ruling.counted, now)
+    if ruling.held:
+        holds.open_hold(connection, source, run_id, ruling.why, ruling.withheld, now)
+        return
+    holds.close(connection, source, "open", "superseded", now)
+    holds.narrow_silence(connection, source, frozenset(ruling.silent), now)

@@ -1,0 +1,102 @@
+"""Reading a directory into the staging tables, and refusing answers of which nothing is to be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from sync import plan
+from sync.address import MalformedAddress, normalise
+from sync.directory import Page, Person, Proof, Reading, Refused
+from sync.errors import InvalidRequest, UnsafePlan
+from sync.policy import Rule, wanted
+from sync.pulse import Pulse
+from sync.settings import SourceSettings
+from sync.store import kept
+from sync.store.engine import Store
+from sync.store.lease import Progress
+from sync.store.staging import StagedPerson, Staging
+
+MOST_REFUSED_KEPT = 1000
+"""Refused entries that the change log names; all are counted."""
+FEW_REFUSED = 10
+"""So many refused entries never stop a run, whatever their share."""
+
+
+class Intake:
+    """What one read brought in, page by page."""
+
+    def __init__(self, store: Store, source: SourceSettings, rules: Sequence[Rule], pulse: Pulse) -> None:
+        self._store, self._source, self._rules, self._pulse = store, source, rules, pulse
+        self.server = ""
+        self.pages = 0
+        self.entries = 0
+        self.dropped = 0
+        self.refused: list[Refused] = []
+        self.refused_count = 0
+
+    def read_all(self, reading: Reading, staging: Staging, expected: int) -> Proof:
+        """Stage the whole directory; `expected` = people known before. Raises UnsafePlan, or what the source raises."""
+        self.server = reading.server
+        for page in reading.full():
+            self._stage(page, staging)
+            self._pulse.beat(self.progress("read", expected))
+        proof = reading.proof()
+        self._refuse_suspicious(expected)
+        return proof
+
+    def read_one(self, reading: Reading, connection: Connection, staging: Staging, address: str) -> tuple[Proof, list[str]]:
+        """Stage whoever lists the address now, and whoever is remembered with it; return all their external ids."""
+        self.server = reading.server
+        found = reading.find(address)
+        self._stage(found, staging)
+        with self._store.read(on=connection):
+            remembered = set(kept.ids_of(connection, self._source.name, _normalised(address)))
+        seen = {person.external_id for person in found.persons}
+        if remembered - seen:
+            self._stage(reading.find_ids(sorted(remembered - seen)), staging)
+        groups: dict[str, int | None] = {group: None for rule in self._rules for group in rule.groups}
+        return Proof(False, reading.server, self.pages, self.entries, "only one person was asked for", groups), sorted(remembered | seen)
+
+    def progress(self, phase: str, expected: int = 0) -> Progress:
+        """Return how far the run is."""
+        return Progress(phase, self.pages, self.entries, self.server, expected)
+
+    def _stage(self, page: Page, staging: Staging) -> None:
+        now = self._store.now()
+        staging.add([self._staged(person, now) for person in page.persons])
+        self.pages += 1
+        self.entries += len(page.persons) + len(page.refused)
+        self.dropped += sum(len(person.dropped) for person in page.persons)
+        self.refused_count += len(page.refused)
+        self.refused += page.refused[: MOST_REFUSED_KEPT - len(self.refused)]
+
+    def _staged(self, person: Person, now: int) -> StagedPerson:
+        active = person.enabled and (person.expires_at is None or person.expires_at > now)
+        return StagedPerson(person, plan.fingerprint(person), active, wanted(self._rules, person.groups))
+
+    def _refuse_suspicious(self, expected: int) -> None:
+        """Raise UnsafePlan for an empty answer and for too many entries that could not be taken (rule 3)."""
+        limit = self._source.guard.max_refused_percent
+        if self.entries == 0 and expected:
+            raise UnsafePlan(
+                "empty_answer",
+                f"{self._source.name} answered with no entry at all, but had {expected} people; nothing was changed.",
+                "Check base, filter and the bind account's rights with `rosterd check`.",
+            )
+        if self.refused_count > max(FEW_REFUSED, self.entries * limit / 100):
+            first = self.refused[0]
+            raise UnsafePlan(
+                "too_many_refused",
+                f"{self.refused_count} of {self.entries} entries could not be taken, the first: {first.place or '(no name)'} {first.why};"
+                f" more than max_refused_percent = {limit:g} allows, nothing was changed.",
+                "Check that the bind account may read the id attribute of every person.",
+            )
+
+
+def _normalised(address: str) -> str:
+    try:
+        return normalise(address)
+    except MalformedAddress as error:
+        raise InvalidRequest("invalid_address", f"The address {error}.", "Give it as local-part@domain.", "only") from None

@@ -1,0 +1,227 @@
+"""One run from request to recorded outcome: read → plan → guard → apply → commit."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from sync import jump, plan, weigh
+from sync.commit import Commit, settle_holds
+from sync.directory import Source
+from sync.errors import RosterError, SourceRefused
+from sync.guard import Loss
+from sync.ids import new_key_id, new_user_id
+from sync.intake import Intake
+from sync.policy import compile_rules
+from sync.pulse import Pulse
+from sync.settings import Policy, SourceSettings
+from sync.store import kept
+from sync.store.engine import Store
+from sync.store.facts import SourceFacts, count_refused_bind, keep_stamp, source_facts
+from sync.store.lease import Lease, Progress, check, fail, start, this_process
+from sync.store.outcome import ChangeLog, Ending, accept_read, end
+from sync.store.runs import get
+from sync.store.staging import StagedKey, Staging
+from sync.store.views import RunView
+from sync.vault import Vault, mint_value
+from sync.weigh import Picture
+
+LAST_BIND = 2
+"""Wrong passwords before rosterd stops trying, so that it never locks its own account out (rule 11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSetting:
+    """Everything a run needs: the composition root fills it in. `mint(user_id, key_id)` makes a key value."""
+
+    store: Store
+    vault: Vault
+    source: SourceSettings
+    policies: Sequence[Policy]
+    open_source: Callable[[SourceSettings, Sequence[str]], Source]
+    normalise_group: Callable[[str], str]
+    progress: Callable[[Progress], None] = lambda progress: None
+    mint: Callable[[str, str], str] = lambda user_id, key_id: mint_value()
+
+
+def perform(setting: RunSetting, run_id: str) -> RunView:
+    """Run the waiting run `run_id` and return how it ended; still waiting when another process holds the lease.
+
+    Expected failures are recorded in the run's row and returned in it; StoreUnavailable and bugs raise, a bug being recorded too.
+    """
+    lease = start(setting.store, run_id, this_process())
+    if lease is None:
+        return get(setting.store, run_id)
+    try:
+        with Pulse(setting.store, lease, setting.progress) as pulse:
+            _Attempt(setting, lease, pulse).run()
+    except RosterError as error:
+        fail(setting.store, lease, error)
+    except BaseException as bug:
+        fail(setting.store, lease, RosterError("bug", f"rosterd met a bug: {type(bug).__name__}.", "Please report it with the traceback in the log."))
+        raise
+    return get(setting.store, run_id)
+
+
+class _RolledBack(Exception):
+    """A dry run's way out of its transaction."""
+
+
+class _Attempt:
+    """One run under its lease."""
+
+    def __init__(self, setting: RunSetting, lease: Lease, pulse: Pulse) -> None:
+        self._setting, self._lease, self._pulse = setting, lease, pulse
+        self._store, self._source = setting.store, setting.source
+        self._run = get(setting.store, lease.run_id)
+        self._rules = compile_rules(setting.policies, self._source.name, setting.normalise_group)
+        self._intake = Intake(self._store, self._source, self._rules, pulse)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def run(self) -> None:
+        """Do the seven steps of docs/architecture.md, "One run"."""
+        with self._store.read() as connection:
+            facts = source_facts(connection, self._source.name)
+            expected = kept.people(connection, self._source.name)
+        secret = self._secret_mark()
+        if facts.refused_binds >= LAST_BIND and facts.refused_secret == secret:
+            raise _no_more_binds(self._source)
+        with self._store.dedicated() as connection:
+            staging = Staging(self._store, connection)
+            try:
+                picture, forced = self._look(connection, staging, facts, expected)
+            except SourceRefused as error:
+                if error.code == "invalid_credentials":
+                    count_refused_bind(self._store, self._source.name, secret)
+                raise
+            with self._phase("plan", "keys"), self._store.read(on=connection):
+                weigh.judge(connection, self._source, self._store.now(), picture, forced)
+            self._seal(connection, staging)
+            self._pulse.rest()
+            self._commit(connection, staging, picture)
+
+    def _look(self, connection: Connection, staging: Staging, facts: SourceFacts, expected: int) -> tuple[Picture, dict[Loss, str]]:
+        """Read, compare, and gather the evidence while the directory is still at hand."""
+        groups = sorted({group for rule in self._rules for group in rule.groups})
+        with self._setting.open_source(self._source, groups).open() as reading:
+            with self._phase("read", "read"):
+                if self._run.only:
+                    proof, only_ids = self._intake.read_one(reading, connection, staging, self._run.only)
+                else:
+                    proof, only_ids = self._intake.read_all(reading, staging, expected), None
+            picture = Picture(proof, facts, clock_jump=jump.jumped(facts.stamp, jump.take_stamp()))
+            with self._phase("plan", "plan"), self._store.read(on=connection):
+                weigh.compare_all(connection, staging, self._source.name, only_ids, new_user_id, picture)
+                forced = weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)
+                absent = kept.load_all(connection, (known.user_id for known in picture.absent))
+            with self._phase("plan", "evidence"):
+                weigh.find_departures(reading, absent, self._store.now(), picture, trusted=bool(self._run.only) or proof.complete)
+        return picture, forced
+
+    def _seal(self, connection: Connection, staging: Staging) -> None:
+        """Mint and seal a key for everybody a policy owes one; the commit gives them out."""
+        with self._phase("plan", "keys"):
+            with self._store.read(on=connection):
+                due = list(staging.entitled(connection, self._source.name))
+                owners = {external_id: staging.new_user_id(connection, external_id) for external_id, user_id, _ in due if user_id is None}
+            expiry = {rule.name: rule.expires_after for rule in self._rules}
+            keys = []
+            for external_id, user_id, policy in due:
+                owner = user_id or owners[external_id]
+                if owner is not None:
+                    keys.append(self._sealed(external_id, owner, policy, expiry[policy]))
+                if len(keys) >= kept.BATCH:
+                    staging.add_keys(keys)
+                    keys = []
+            staging.add_keys(keys)
+
+    def _sealed(self, external_id: str, user_id: str, policy: str, expires_after: int | None) -> StagedKey:
+        key_id, vault = new_key_id(), self._setting.vault
+        value = self._setting.mint(user_id, key_id)
+        expires_at = None if expires_after is None else self._store.now() + expires_after * 1000
+        return StagedKey(key_id, external_id, policy, vault.seal(value, key_id, user_id), vault.digest(value), expires_at)
+
+    def _commit(self, connection: Connection, staging: Staging, picture: Picture) -> None:
+        dry = self._run.dry_run
+        log = ChangeLog(self._lease.run_id, dry)
+        began = time.monotonic()
+        try:
+            with self._store.write(on=connection):
+                check(connection, self._lease)
+                self._apply(connection, staging, picture, log)
+                if dry:
+                    raise _RolledBack
+                self._finish(connection, picture, log, time.monotonic() - began)
+        except _RolledBack:
+            with self._store.write(on=connection):
+                check(connection, self._lease)
+                self._finish(connection, picture, log, time.monotonic() - began)
+
+    def _apply(self, connection: Connection, staging: Staging, picture: Picture, log: ChangeLog) -> None:
+        now, ruling = self._store.now(), picture.ruling
+        tick = self._ticker(picture)
+        Commit(connection, staging, self._source, picture, log, now, tick).apply(
+            self._rules, complete=picture.proof.complete, only=bool(self._run.only)
+        )
+        for refused in self._intake.refused:
+            log.add("refused", reason=refused.why, evidence=refused.place)
+        log.counts["unchanged"] = picture.unchanged
+        log.counts["refused"] = self._intake.refused_count + self._intake.dropped
+        if self._run.dry_run:
+            return
+        if not self._run.only:
+            settle_holds(connection, self._source.name, self._lease.run_id, picture, now)
+            accept_read(connection, self._source, self._intake.server, now, complete=picture.proof.complete, configured=not ruling.held)
+            if not ruling.held:
+                keep_stamp(connection, self._source.name, jump.take_stamp())
+        tick()
+
+    def _ticker(self, picture: Picture) -> Callable[[], None]:
+        progress = self._intake.progress("apply", self._intake.entries)
+        return lambda: self._setting.progress(progress)
+
+    def _finish(self, connection: Connection, picture: Picture, log: ChangeLog, seconds: float) -> None:
+        log.flush(connection, rest=True)
+        self._seconds["apply"] = seconds
+        state = "held" if picture.ruling.held and not self._run.only else "succeeded"
+        intake = self._intake
+        ending = Ending(
+            state, picture.proof.complete, intake.server, intake.pages, intake.entries, dict(log.counts), dict(self._seconds),
+            self._mode_reason(picture.facts), self._store.now(),
+        )  # fmt: skip
+        end(connection, self._lease, ending)
+
+    def _mode_reason(self, facts: SourceFacts) -> str:
+        changed = weigh.changed_keys(self._source, facts)
+        if changed:
+            return f"the configuration changed: {', '.join(changed)}"
+        return self._run.mode_reason or ("first read" if facts.read_at is None else "")
+
+    def _secret_mark(self) -> str:
+        """Return a keyed digest of what the bind uses: a new password, account or address is worth another try."""
+        source = self._source
+        secret = source.password.reveal() if source.password else ""
+        return self._setting.vault.tag("bind", source.bind_dn.encode(), secret.encode(), "\0".join(source.urls).encode())
+
+    @contextmanager
+    def _phase(self, clock: str, phase: str) -> Iterator[None]:
+        """Time a phase under one of the clocks read, plan, apply, and show it."""
+        self._pulse.beat(self._intake.progress(phase))
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[clock] += time.monotonic() - began
+
+
+def _no_more_binds(source: SourceSettings) -> SourceRefused:
+    return SourceRefused(
+        "invalid_credentials",
+        f"{source.name} refused the password of {source.bind_dn} {LAST_BIND} times; rosterd does not try again, so that the account is not locked.",
+        "Correct password_file or bind_dn, then run `rosterd sync`.",
+    )

@@ -1,0 +1,54 @@
+"""What a run needs to know of its source's row before it begins, and the few facts it keeps there outside its commit."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from sync.jump import Stamp
+from sync.store.engine import Store
+
+
+class SourceFacts(msgspec.Struct, frozen=True):
+    """The accepted configuration, the last completed read (milliseconds), refused binds, and when by which clocks it last ran."""
+
+    digest: str
+    parts: dict[str, str]
+    read_at: int | None
+    refused_binds: int
+    refused_secret: str
+    rank: int
+    stamp: Stamp | None
+
+
+def source_facts(connection: Connection, source: str) -> SourceFacts:
+    """Return the facts of one source."""
+    row = connection.execute(
+        text("select digest, parts, read_at, refused_binds, refused_secret, rank from source where name = :name"), {"name": source}
+    ).one()
+    parts = msgspec.json.decode(row.parts) if isinstance(row.parts, str) else row.parts
+    kept = connection.execute(text("select value from meta where name = :name"), {"name": _stamp_name(source)}).scalar_one_or_none()
+    stamp = msgspec.json.decode(kept, type=Stamp) if kept else None
+    return SourceFacts(row.digest, parts, row.read_at, row.refused_binds, row.refused_secret, row.rank, stamp)
+
+
+def keep_stamp(connection: Connection, source: str, stamp: Stamp) -> None:
+    """Remember when the source last ran, by both clocks."""
+    facts = {"name": _stamp_name(source), "value": msgspec.json.encode(stamp).decode()}
+    connection.execute(text("insert into meta (name, value) values (:name, :value) on conflict (name) do update set value = excluded.value"), facts)
+
+
+def count_refused_bind(store: Store, source: str, secret: str) -> None:
+    """Count one more bind that was refused with this secret (a keyed digest); another secret starts at one."""
+    with store.write() as connection:
+        connection.execute(
+            text(
+                "update source set refused_binds = case when refused_secret = :secret then refused_binds + 1 else 1 end, refused_secret = :secret"
+                " where name = :name"
+            ),
+            {"secret": secret, "name": source},
+        )
+
+
+def _stamp_name(source: str) -> str:
+    return f"clock:{source}"

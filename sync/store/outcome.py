@@ -1,0 +1,120 @@
+"""The record of a run: its change log while it happens, and its end in the same transaction as the data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from sync.settings import SourceSettings
+from sync.store.lease import Lease, release
+from sync.store.views import COUNTS
+
+_encode = msgspec.json.encode
+_INSERT = text(
+    "insert into change (run_id, kind, user_id, external_id, email, before, after, reason, evidence)"
+    " values (:run_id, :kind, :user_id, :external_id, :email, :before, :after, :reason, :evidence)"
+)
+BATCH = 1000
+
+
+class ChangeLog:
+    """Collects a run's changes and counts. A dry run keeps them aside (encoded) and writes them after its rollback."""
+
+    def __init__(self, run_id: str, dry_run: bool) -> None:
+        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
+        self._run_id = run_id
+        self._dry_run = dry_run
+        self._rows: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        kind: str,
+        *,
+        user_id: str | None = None,
+        external_id: str | None = None,
+        email: str | None = None,
+        before: object = None,
+        after: object = None,
+        reason: str | None = None,
+        evidence: str | None = None,
+    ) -> None:
+        """Record one change; `kind` is one of the counts in the singular."""
+        self.counts[_PLURAL.get(kind, kind)] += 1
+        self._rows.append(
+            {
+                "run_id": self._run_id,
+                "kind": kind,
+                "user_id": user_id,
+                "external_id": external_id,
+                "email": email or None,
+                "before": _encode(before).decode() if before else None,
+                "after": _encode(after).decode() if after else None,
+                "reason": reason,
+                "evidence": evidence,
+            }
+        )
+
+    def flush(self, connection: Connection, *, rest: bool = False) -> None:
+        """Write what has gathered; a dry run writes only when `rest` says that the real transaction is over."""
+        if self._rows and (rest or (not self._dry_run and len(self._rows) >= BATCH)):
+            connection.execute(_INSERT, self._rows)
+            self._rows = []
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether rows wait to be written."""
+        return bool(self._rows)
+
+
+_PLURAL = {"key_issued": "keys_issued", "key_disabled": "keys_disabled"}
+
+
+class Ending(msgspec.Struct):
+    """The facts that end a run. Seconds by phase; times in milliseconds."""
+
+    state: str
+    complete: bool
+    server: str
+    pages: int
+    entries: int
+    counts: dict[str, int]
+    seconds: dict[str, float]
+    mode_reason: str
+    now: int
+
+
+def end(connection: Connection, lease: Lease, ending: Ending) -> None:
+    """Record how the run ended and give the lease back."""
+    facts = {
+        **msgspec.structs.asdict(ending),
+        "counts": _encode(ending.counts).decode(),
+        "seconds": _encode({phase: round(value, 3) for phase, value in ending.seconds.items()}).decode(),
+        "id": lease.run_id,
+    }
+    connection.execute(
+        text(
+            "update run set state = :state, complete = :complete, server = :server, pages = :pages, entries = :entries, counts = :counts,"
+            " seconds = :seconds, mode_reason = :mode_reason, phase = null, finished_at = :now where id = :id"
+        ),
+        facts,
+    )
+    release(connection, lease)
+
+
+def accept_read(connection: Connection, source: SourceSettings, server: str, now: int, *, complete: bool, configured: bool) -> None:
+    """Remember what a committed full run proved about its source; with `configured`, that this configuration is accepted (rule 9)."""
+    connection.execute(
+        text(
+            "update source set succeeded_at = :now, failures = 0, refused_binds = 0, server = :server,"
+            " read_at = case when :complete then :now else read_at end where name = :name"
+        ),
+        {"now": now, "server": server, "complete": complete, "name": source.name},
+    )
+    if configured:
+        connection.execute(
+            text("update source set digest = :digest, parts = :parts where name = :name"),
+            {"digest": source.digest, "parts": _encode(source.parts).decode(), "name": source.name},
+        )

@@ -1,0 +1,147 @@
+"""What a staged read would take away: the losses, the evidence for departures, and the guard's ruling on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from sync import guard, plan
+from sync.directory import Absent, Finding, Proof, Reading
+from sync.guard import Loss, Ruling, Scale
+from sync.policy import Rule, vanished
+from sync.settings import SourceSettings
+from sync.store import holds, kept
+from sync.store.facts import SourceFacts
+from sync.store.staging import Staging, known_users
+from sync.user import Kept, Known, UserPlan
+
+
+@dataclass(slots=True)
+class Picture:
+    """What a run found out before it writes anything."""
+
+    proof: Proof
+    facts: SourceFacts
+    unchanged: int = 0
+    absent: list[Known] = field(default_factory=list)
+    departed: dict[str, Finding] = field(default_factory=dict)
+    unproven: dict[str, Finding] = field(default_factory=dict)
+    leaving: list[tuple[str, str, str]] = field(default_factory=list)
+    over_quarantine: list[tuple[str, str]] = field(default_factory=list)
+    losses: dict[Loss, str] = field(default_factory=dict)
+    ruling: Ruling = field(default_factory=lambda: guard.rule(frozenset(), Scale(guard.GuardSettings(), 0)))
+    clock_jump: str = ""
+
+    def withheld(self, user_id: str) -> frozenset[str]:
+        """Return what this user is not to lose in this run."""
+        return frozenset(what for what in ("last_address", "disabled") if Loss(user_id, what) in self.ruling.withheld)
+
+
+def compare_all(connection: Connection, staging: Staging, source: str, only: list[str] | None, new_user_id: plan.MakeId, picture: Picture) -> None:
+    """Merge what is known with what was staged: note who is new or differs, keep who is absent."""
+    noted: list[tuple[str, str, bool]] = []
+    for verdict, external_id, known in plan.merge(known_users(connection, source, only), staging.seen(connection)):
+        if verdict == "unchanged":
+            picture.unchanged += 1
+        elif verdict == "absent" and known is not None:
+            picture.absent.append(known)
+        else:
+            noted.append((external_id, known.user_id if known else new_user_id(), known is not None))
+        if len(noted) >= kept.BATCH:
+            staging.note(connection, noted)
+            noted = []
+    staging.note(connection, noted)
+
+
+def find_losses(
+    connection: Connection, staging: Staging, source: SourceSettings, rules: tuple[Rule, ...], now: int, picture: Picture
+) -> dict[Loss, str]:
+    """Gather what active people would lose (but for departures); return those losses that no limit lets through, with the reason."""
+    ending = kept.over_quarantine(connection, source.name, now - source.guard.address_quarantine * 1000)
+    holders = {matched: user_id for matched, user_id, _ in ending}
+    picture.over_quarantine = [(matched, user_id) for matched, user_id, _ in ending]
+    wanted = {matched for matched, _, elsewhere in ending if elsewhere}
+    for batch in staging.verdicts(connection):
+        before = kept.load(connection, [one.user_id for one in batch if one.known])
+        for one in batch:
+            wanted |= {email.matched for email in one.person.emails if holders.get(email.matched, one.user_id) != one.user_id}
+            old = before.get(one.user_id)
+            if old is not None:
+                picture.losses |= _losses_of(old, plan.compare(old, one.person, user_id=one.user_id, now=now), now)
+    for user in kept.load_all(connection, {holders[matched] for matched in wanted}).values():
+        if user.is_active(now):
+            picture.losses[Loss(user.user_id, "address")] = "an address in quarantine goes to somebody who lists it"
+    return _key_losses(connection, staging, source.name, rules, now, picture)
+
+
+def _losses_of(old: Kept, new: UserPlan, now: int) -> dict[Loss, str]:
+    if not old.is_active(now):
+        return {}
+    losses = {}
+    if new.loses_last_address:
+        losses[Loss(old.user_id, "last_address")] = "the entry lists no address any more"
+    if new.stated_disable:
+        losses[Loss(old.user_id, guard.STATED)] = "the directory says disabled or expired"
+    return losses
+
+
+def _key_losses(connection: Connection, staging: Staging, source: str, rules: tuple[Rule, ...], now: int, picture: Picture) -> dict[Loss, str]:
+    picture.leaving = kept.leaving_a_group(connection, source, [rule.name for rule in rules if rule.disables], now)
+    members = staging.members(connection)
+    reasons = {rule.name: vanished(rule, picture.proof.groups_found, members.get(rule.name, 0)) for rule in rules}
+    forced = {}
+    for _, user_id, policy in picture.leaving:
+        picture.losses[Loss(user_id, "key")] = f"left every group of the policy {policy}"
+        if reasons[policy]:
+            forced[Loss(user_id, "key")] = reasons[policy]
+    return forced
+
+
+def find_departures(reading: Reading, users: dict[str, Kept], now: int, picture: Picture, *, trusted: bool) -> None:
+    """Ask the directory about everybody absent who was here; `trusted` = absence counts (a complete read, or one person asked for)."""
+    here = {user.external_id: user for user in users.values() if user.state in ("active", "disabled")}
+    if not trusted:
+        why = picture.proof.why_incomplete or "the read was not complete"
+        findings: Iterator[Finding] = (Finding(external_id, "unproven", why, "") for external_id in here)
+    else:
+        findings = reading.evidence([Absent(user.external_id, user.place) for user in here.values()]) if here else iter(())
+    for finding in findings:
+        user = here.pop(finding.external_id)
+        if finding.verdict == "unproven":
+            picture.unproven[user.user_id] = finding
+            continue
+        picture.departed[user.user_id] = finding
+        if user.is_active(now):
+            picture.losses[Loss(user.user_id, "missing")] = finding.why
+    for user in here.values():
+        picture.unproven[user.user_id] = Finding(user.external_id, "unproven", "the directory gave no answer about this entry", "")
+
+
+def judge(connection: Connection, source: SourceSettings, now: int, picture: Picture, forced: dict[Loss, str]) -> None:
+    """Let the guard rule on all losses."""
+    standing = holds.standing(connection, source.name, now)
+    scale = Scale(
+        settings=source.guard,
+        active=kept.active_people(connection, source.name, now),
+        lost=holds.lost_lately(connection, source.name, now, stated=False),
+        stated=holds.lost_lately(connection, source.name, now, stated=True),
+        approved=None if standing is None else frozenset(Loss(*item) for item in standing),
+        silenced=frozenset(Loss(*item) for item in holds.silenced(connection, source.name)),
+        forced=forced,
+        alarms=tuple(alarm for alarm in (_changed_configuration(source, picture.facts), picture.clock_jump) if alarm),
+    )
+    picture.ruling = guard.rule(frozenset(picture.losses), scale)
+
+
+def _changed_configuration(source: SourceSettings, facts: SourceFacts) -> str:
+    changed = changed_keys(source, facts)
+    return f"the configuration of {source.name} changed ({', '.join(changed)}) since its last accepted run" if changed else ""
+
+
+def changed_keys(source: SourceSettings, facts: SourceFacts) -> list[str]:
+    """Return the keys of the source's table that decide who is read and that differ from the last accepted run's."""
+    if not facts.digest or facts.digest == source.digest:
+        return []
+    return sorted(key for key in facts.parts.keys() | source.parts.keys() if facts.parts.get(key) != source.parts.get(key)) or ["unknown"]
