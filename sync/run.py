@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from sync import jump, plan, weigh
+from sync import jump, weigh
 from sync.commit import Commit, settle_holds
 from sync.directory import Source
 from sync.errors import RosterError, SourceRefused

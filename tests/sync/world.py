@@ -1,0 +1,88 @@
+"""A world to sync in: a real store on a temporary file, a directory in memory, a clock that tests move."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sync.store.engine import Store, open_store
+from sync.vault import Vault, generate_key_line
+
+from sync.address import normalise
+from sync.run import RunSetting, perform
+from sync.settings import GuardSettings, Policy, Secret, SourceSettings, StoreSettings
+from sync.store import lookup, runs, sources
+from sync.store.views import ChangeView, RunView
+from tests.sync.memory import Directory
+
+DAY = 86_400_000
+START = 1_800_000_000_000
+
+
+class Clock:
+    """Milliseconds that only tests move."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> int:
+        return self.now
+
+    def forward(self, *, days: float = 0, seconds: float = 0) -> None:
+        self.now += int(days * DAY + seconds * 1000)
+
+
+class World:
+    """One store and any number of directories; `sync` runs one as the daemon's child would."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = Clock()
+        self.path = path / "rosterd.db"
+        self.store: Store = open_store(StoreSettings(f"sqlite:///{self.path}"), clock=self.clock)
+        self.vault = Vault.parse(Secret(generate_key_line() + "\n"))
+        self.directories: dict[str, Directory] = {}
+        self.settings: dict[str, SourceSettings] = {}
+        self.policies: tuple[Policy, ...] = (Policy("default"),)
+        self.directory = self.add_source("corp")
+
+    def add_source(self, name: str, **facts: object) -> Directory:
+        self.settings[name] = SourceSettings(name, "ldap", len(self.settings), digest="d1", parts={"base": "b1", "filter": "f1"}, **facts)  # type: ignore[arg-type]
+        self.directories[name] = Directory()
+        self.declare()
+        return self.directories[name]
+
+    def configure(self, name: str = "corp", **facts: object) -> None:
+        self.settings[name] = replace(self.settings[name], **facts)  # type: ignore[arg-type]
+        self.declare()
+
+    def guard(self, **facts: object) -> None:
+        self.configure(guard=GuardSettings(**facts))  # type: ignore[arg-type]
+
+    def declare(self) -> None:
+        sources.declare(self.store, list(self.settings.values()), self.policies)
+
+    def setting(self, name: str = "corp") -> RunSetting:
+        directory = self.directories[name]
+        return RunSetting(self.store, self.vault, self.settings[name], self.policies, lambda source, groups: directory, lambda group: group)
+
+    def sync(self, name: str = "corp", *, dry_run: bool = False, only: str = "", expect: str = "succeeded") -> RunView:
+        run = runs.request(self.store, name, trigger="cli", requested_by="test", dry_run=dry_run, only=only)
+        ended = perform(self.setting(name), run.id)
+        assert ended.state == expect, ended
+        return ended
+
+    def changes(self, run: RunView, kind: str | None = None) -> list[ChangeView]:
+        return runs.changes(self.store, run.id, kind=kind, limit=100_000)[0]
+
+    def lookup(self, address: str) -> lookup.Found:
+        return lookup.by_address(self.store, normalise(address), jti=None)
+
+    def keys(self, address: str) -> list[tuple[str, bool]]:
+        """Return (key value, is_active) of whoever holds the address; asserts that somebody does."""
+        found = self.lookup(address)
+        assert found.outcome == "found", found
+        return [(self.vault.open(key.sealed, key.id, found.user_id), key.is_active) for key in found.keys]
+
+    def people(self, count: int, first: int = 0) -> None:
+        for number in range(first, first + count):
+            self.directory.add(f"p{number}", f"p{number}@corp.example", f"alias{number}@corp.example")
