@@ -14,7 +14,6 @@ from sync import jump, weigh
 from sync.commit import Commit, settle_holds
 from sync.directory import Source
 from sync.errors import RosterError, SourceRefused
-from sync.guard import Loss
 from sync.ids import new_key_id, new_user_id
 from sync.intake import Intake
 from sync.policy import compile_rules
@@ -94,18 +93,16 @@ class _Attempt:
         with self._store.dedicated() as connection:
             staging = Staging(self._store, connection)
             try:
-                picture, forced = self._look(connection, staging, facts, expected)
+                picture = self._look(connection, staging, facts, expected)
             except SourceRefused as error:
                 if error.code == "invalid_credentials":
                     count_refused_bind(self._store, self._source.name, secret)
                 raise
-            with self._phase("plan", "keys"), self._store.read(on=connection):
-                weigh.judge(connection, self._source, self._store.now(), picture, forced)
             self._seal(connection, staging)
             self._pulse.rest()
             self._commit(connection, staging, picture)
 
-    def _look(self, connection: Connection, staging: Staging, facts: SourceFacts, expected: int) -> tuple[Picture, dict[Loss, str]]:
+    def _look(self, connection: Connection, staging: Staging, facts: SourceFacts, expected: int) -> Picture:
         """Read, compare, and gather the evidence while the directory is still at hand."""
         groups = sorted({group for rule in self._rules for group in rule.groups})
         with self._setting.open_source(self._source, groups).open() as reading:
@@ -117,11 +114,11 @@ class _Attempt:
             picture = Picture(proof, facts, clock_jump=jump.jumped(facts.stamp, jump.take_stamp()))
             with self._phase("plan", "plan"), self._store.read(on=connection):
                 weigh.compare_all(connection, staging, self._source.name, only_ids, new_user_id, picture)
-                forced = weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)
+                weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)
                 absent = kept.load_all(connection, (known.user_id for known in picture.absent))
             with self._phase("plan", "evidence"):
                 weigh.find_departures(reading, absent, self._store.now(), picture, trusted=bool(self._run.only) or proof.complete)
-        return picture, forced
+        return picture
 
     def _seal(self, connection: Connection, staging: Staging) -> None:
         """Mint and seal a key for everybody a policy owes one; the commit gives them out."""
@@ -163,8 +160,11 @@ class _Attempt:
                 self._finish(connection, picture, log, time.monotonic() - began)
 
     def _apply(self, connection: Connection, staging: Staging, picture: Picture, log: ChangeLog) -> None:
-        now, ruling = self._store.now(), picture.ruling
-        tick = self._ticker(picture)
+        now, tick = self._store.now(), self._ticker()
+        if not self._run.only:
+            # Inside the transaction, so that no approval or discard can come between the ruling and what follows from it.
+            weigh.judge(connection, self._source, now, picture)
+        ruling = picture.ruling
         Commit(connection, staging, self._source, picture, log, now, tick).apply(
             self._rules, complete=picture.proof.complete, only=bool(self._run.only)
         )
@@ -181,14 +181,14 @@ class _Attempt:
                 keep_stamp(connection, self._source.name, jump.take_stamp())
         tick()
 
-    def _ticker(self, picture: Picture) -> Callable[[], None]:
+    def _ticker(self) -> Callable[[], None]:
         progress = self._intake.progress("apply", self._intake.entries)
         return lambda: self._setting.progress(progress)
 
     def _finish(self, connection: Connection, picture: Picture, log: ChangeLog, seconds: float) -> None:
         log.flush(connection, rest=True)
         self._seconds["apply"] = seconds
-        state = "held" if picture.ruling.held and not self._run.only else "succeeded"
+        state = "held" if picture.ruling.held else "succeeded"
         intake = self._intake
         ending = Ending(
             state, picture.proof.complete, intake.server, intake.pages, intake.entries, dict(log.counts), dict(self._seconds),

@@ -31,6 +31,7 @@ class Picture:
     leaving: list[tuple[str, str, str]] = field(default_factory=list)
     over_quarantine: list[tuple[str, str]] = field(default_factory=list)
     losses: dict[Loss, str] = field(default_factory=dict)
+    forced: dict[Loss, str] = field(default_factory=dict)
     ruling: Ruling = field(default_factory=lambda: guard.rule(frozenset(), Scale(guard.GuardSettings(), 0)))
     clock_jump: str = ""
 
@@ -55,10 +56,8 @@ def compare_all(connection: Connection, staging: Staging, source: str, only: lis
     staging.note(connection, noted)
 
 
-def find_losses(
-    connection: Connection, staging: Staging, source: SourceSettings, rules: tuple[Rule, ...], now: int, picture: Picture
-) -> dict[Loss, str]:
-    """Gather what active people would lose (but for departures); return those losses that no limit lets through, with the reason."""
+def find_losses(connection: Connection, staging: Staging, source: SourceSettings, rules: tuple[Rule, ...], now: int, picture: Picture) -> None:
+    """Gather what active people would lose, departures aside; `forced` = the losses that no limit lets through, with the reason."""
     ending = kept.over_quarantine(connection, source.name, now - source.guard.address_quarantine * 1000)
     holders = {matched: user_id for matched, user_id, _ in ending}
     picture.over_quarantine = [(matched, user_id) for matched, user_id, _ in ending]
@@ -73,7 +72,7 @@ def find_losses(
     for user in kept.load_all(connection, {holders[matched] for matched in wanted}).values():
         if user.is_active(now):
             picture.losses[Loss(user.user_id, "address")] = "an address in quarantine goes to somebody who lists it"
-    return _key_losses(connection, staging, source.name, rules, now, picture)
+    _find_key_losses(connection, staging, source.name, rules, now, picture)
 
 
 def _losses_of(old: Kept, new: UserPlan, now: int) -> dict[Loss, str]:
@@ -87,16 +86,14 @@ def _losses_of(old: Kept, new: UserPlan, now: int) -> dict[Loss, str]:
     return losses
 
 
-def _key_losses(connection: Connection, staging: Staging, source: str, rules: tuple[Rule, ...], now: int, picture: Picture) -> dict[Loss, str]:
+def _find_key_losses(connection: Connection, staging: Staging, source: str, rules: tuple[Rule, ...], now: int, picture: Picture) -> None:
     picture.leaving = kept.leaving_a_group(connection, source, [rule.name for rule in rules if rule.disables], now)
     members = staging.members(connection)
     reasons = {rule.name: vanished(rule, picture.proof.groups_found, members.get(rule.name, 0)) for rule in rules}
-    forced = {}
     for _, user_id, policy in picture.leaving:
         picture.losses[Loss(user_id, "key")] = f"left every group of the policy {policy}"
         if reasons[policy]:
-            forced[Loss(user_id, "key")] = reasons[policy]
-    return forced
+            picture.forced[Loss(user_id, "key")] = reasons[policy]
 
 
 def find_departures(reading: Reading, users: dict[str, Kept], now: int, picture: Picture, *, trusted: bool) -> None:
@@ -119,7 +116,7 @@ def find_departures(reading: Reading, users: dict[str, Kept], now: int, picture:
         picture.unproven[user.user_id] = Finding(user.external_id, "unproven", "the directory gave no answer about this entry", "")
 
 
-def judge(connection: Connection, source: SourceSettings, now: int, picture: Picture, forced: dict[Loss, str]) -> None:
+def judge(connection: Connection, source: SourceSettings, now: int, picture: Picture) -> None:
     """Let the guard rule on all losses."""
     standing = holds.standing(connection, source.name, now)
     scale = Scale(
@@ -129,7 +126,7 @@ def judge(connection: Connection, source: SourceSettings, now: int, picture: Pic
         stated=holds.lost_lately(connection, source.name, now, stated=True),
         approved=None if standing is None else frozenset(Loss(*item) for item in standing),
         silenced=frozenset(Loss(*item) for item in holds.silenced(connection, source.name)),
-        forced=forced,
+        forced=picture.forced,
         alarms=tuple(alarm for alarm in (_changed_configuration(source, picture.facts), picture.clock_jump) if alarm),
     )
     picture.ruling = guard.rule(frozenset(picture.losses), scale)

@@ -14,10 +14,8 @@ Item = tuple[str, str]
 def standing(connection: Connection, source: str, now: int) -> frozenset[Item] | None:
     """Return the items of every approval that is neither consumed nor a day old, None when there is none."""
     query = text("select hold_run_id from approval where source = :source and consumed_by is null and expires_at > :now")
-    runs = [row[0] for row in connection.execute(query, {"source": source, "now": now})]
-    if not runs:
-        return None
-    return frozenset(item for run in runs for item in _items(connection, run))
+    approved = [row[0] for row in connection.execute(query, {"source": source, "now": now})]
+    return frozenset(item for run in approved for item in _items(connection, run)) if approved else None
 
 
 def silenced(connection: Connection, source: str) -> frozenset[Item]:
