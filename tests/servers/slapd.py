@@ -1,0 +1,254 @@
+"""A real OpenLDAP server of one's own: on free loopback ports, in a folder of its own, as any user; ready in a fraction of a second."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ldap3
+
+from tests.servers.slapd_texts import CONFIG, DATABASE, PASSWORD, SUFFIX, TREE, person_id, person_ldif
+
+__all__ = ["Slapd", "SlapdFailed", "free_port", "person_id", "person_ldif"]
+
+_SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin:/usr/lib/openldap:/usr/local/libexec:" + os.environ.get("PATH", ""))
+
+
+class SlapdFailed(Exception):
+    """slapd or one of its tools ended badly; carries what it printed."""
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Slapd:
+    """One slapd with an empty tree: ou=people, ou=former, ou=groups, the bind entries cn=sync (no limits) and cn=limited (500 entries).
+
+    Everything is under `folder`. `prepare` makes the folder (or copies one made before), `start` runs the server.
+    """
+
+    base = f"ou=people,{SUFFIX}"
+    former = f"ou=former,{SUFFIX}"
+    groups = f"ou=groups,{SUFFIX}"
+    suffix = SUFFIX
+    admin_dn = f"cn=admin,{SUFFIX}"
+    bind_dn = f"cn=sync,{SUFFIX}"
+    limited_dn = f"cn=limited,{SUFFIX}"
+    password = PASSWORD
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = self.tls_port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens in the clear (StartTLS is offered)."""
+        return f"ldap://127.0.0.1:{self.port}"
+
+    @property
+    def ldaps_url(self) -> str:
+        """Where it listens with TLS; the certificate names localhost and 127.0.0.1."""
+        return f"ldaps://localhost:{self.tls_port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate to trust."""
+        return self.folder / "server.crt"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None, "slapd is not running"
+        return self._process.pid
+
+    def prepare(self, template: Path | None = None) -> Slapd:
+        """Make the configuration and the empty tree, or copy both from a folder that another Slapd prepared (and stopped)."""
+        if template is not None:
+            shutil.copytree(template, self.folder, dirs_exist_ok=True)
+            return self
+        for name in ("db", "slapd.d"):
+            (self.folder / name).mkdir(parents=True)
+        _make_certificate(self.folder)
+        self._slapadd(0, CONFIG)
+        self._slapadd(1, TREE)
+        return self
+
+    def start(self) -> Slapd:
+        """Run the server and return once it answers. A second start after `stop` listens on the same ports."""
+        for _ in range(5):
+            if not self.port:
+                self.port, self.tls_port = free_port(), free_port()
+            if self._try_start():
+                return self
+            self.port = 0
+        raise SlapdFailed(f"slapd did not start: {(self.folder / 'slapd.err').read_text()[-2000:]}")
+
+    def _try_start(self) -> bool:
+        listen = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port}"
+        with (self.folder / "slapd.err").open("wb") as errors:
+            self._process = subprocess.Popen([_slapd(), "-d", "0", "-F", "slapd.d", "-h", listen], cwd=self.folder, stdout=errors, stderr=errors)
+        for _ in range(2000):
+            if self._process.poll() is not None:
+                return False
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.005)
+            else:
+                return True
+        self.stop()
+        return False
+
+    def stop(self) -> None:
+        """End the server; its data stays."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        """Stop and start, on the same ports."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze the process: connections are accepted by the kernel, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def __enter__(self) -> Slapd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.resume()
+        self.stop()
+
+    # -- many at once -------------------------------------------------------------------------------------------
+
+    def load(self, ldif: str | Iterable[str]) -> None:
+        """Load LDIF with slapadd -q (fast; entryUUID may be given; overlays do not run). The server is restarted if it ran."""
+        running = self._process is not None
+        self.stop()
+        self._slapadd(1, ldif, "-q")
+        if running:
+            self.start()
+
+    def add_people(self, count: int, *, first: int = 1, parent: str = "") -> list[str]:
+        """Load people `first` … and return their DNs; ids and addresses as in `person_ldif`."""
+        where = parent or self.base
+        numbers = range(first, first + count)
+        self.load(person_ldif(number, where) for number in numbers)
+        return [f"uid=u{number:06d},{where}" for number in numbers]
+
+    def _slapadd(self, database: int, ldif: str | Iterable[str], *options: str) -> None:
+        command = [_slapd(), "-T", "add", "-n", str(database), "-F", "slapd.d", *options]
+        with subprocess.Popen(command, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as tool:
+            assert tool.stdin is not None and tool.stdout is not None
+            for block in [ldif] if isinstance(ldif, str) else ldif:
+                tool.stdin.write(block)
+            tool.stdin.close()
+            said = tool.stdout.read()
+        if tool.returncode:
+            raise SlapdFailed(f"slapadd: {said[-2000:]}")
+
+    # -- one at a time, while it runs -----------------------------------------------------------------------------
+
+    def connect(self, dn: str = "", password: str = PASSWORD) -> ldap3.Connection:
+        """Return an ldap3 connection, by default as the directory's administrator. Failed operations raise."""
+        server = ldap3.Server("127.0.0.1", self.port, get_info=ldap3.NONE, connect_timeout=10)
+        return ldap3.Connection(server, dn or self.admin_dn, password, auto_bind=ldap3.AUTO_BIND_NO_TLS, raise_exceptions=True, check_names=False)
+
+    def add(self, dn: str, **attributes: Any) -> str:
+        """Add an entry; `objectClass` is part of the attributes. Returns the DN."""
+        with self.connect() as connection:
+            connection.add(dn, attributes=attributes)
+        return dn
+
+    def add_person(self, uid: str, *, parent: str = "", **attributes: Any) -> str:
+        """Add one inetOrgPerson (attributes override the defaults, None leaves one out) and return the DN."""
+        entry: dict[str, Any] = {"objectClass": ["inetOrgPerson"], "cn": uid.title(), "sn": uid.title(), "mail": f"{uid}@example.com"}
+        entry |= attributes
+        return self.add(f"uid={uid},{parent or self.base}", **{name: value for name, value in entry.items() if value is not None})
+
+    def add_group(self, name: str, members: Sequence[str]) -> str:
+        """Add a groupOfNames (the memberof overlay marks its members) and return the DN."""
+        return self.add(f"cn={name},{self.groups}", objectClass="groupOfNames", member=list(members))
+
+    def modify(self, dn: str, **changes: Any) -> None:
+        """Replace attributes: a list of values each, [] deletes the attribute."""
+        with self.connect() as connection:
+            connection.modify(dn, {name: [(ldap3.MODIFY_REPLACE, value if isinstance(value, list) else [value])] for name, value in changes.items()})
+
+    def delete(self, *dns: str) -> None:
+        """Delete entries."""
+        with self.connect() as connection:
+            for dn in dns:
+                connection.delete(dn)
+
+    def move(self, dn: str, parent: str = "", *, rdn: str = "") -> str:
+        """Move and/or rename an entry (its entryUUID stays); return the new DN."""
+        old_rdn, _, old_parent = dn.partition(",")
+        with self.connect() as connection:
+            connection.modify_dn(dn, rdn or old_rdn, new_superior=parent or None)
+        return f"{rdn or old_rdn},{parent or old_parent}"
+
+    def id_of(self, dn: str) -> str:
+        """Return the entryUUID of an entry."""
+        with self.connect() as connection:
+            connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=["entryUUID"])
+            return str(connection.response[0]["raw_attributes"]["entryUUID"][0].decode())
+
+    # -- configuration, while it runs ---------------------------------------------------------------------------
+
+    def set_acl(self, *rules: str) -> None:
+        """Replace the access rules (`to … by …`) of the tree, tried in this order; binding by password always stays allowed."""
+        always = "to attrs=userPassword by anonymous auth by * none"
+        self.configure(DATABASE, olcAccess=[f"{{{i}}}{rule}" for i, rule in enumerate([always, *rules])])
+
+    def reset_acl(self) -> None:
+        """Let everybody who is bound read everything again."""
+        self.set_acl("to * by users read by * none")
+
+    def set_limits(self, *lines: str) -> None:
+        """Replace the limits (`dn.exact="…" size.soft=… …`) of the tree."""
+        self.configure(DATABASE, olcLimits=[f"{{{i}}}{line}" for i, line in enumerate(lines)])
+
+    def configure(self, dn: str, **changes: Any) -> None:
+        """Replace attributes of cn=config."""
+        with self.connect("cn=admin,cn=config") as connection:
+            connection.modify(dn, {name: [(ldap3.MODIFY_REPLACE, value if isinstance(value, list) else [value])] for name, value in changes.items()})
+
+
+def _slapd() -> str:
+    if _SLAPD is None:
+        raise SlapdFailed("slapd is not installed: apt-get install slapd ldap-utils")
+    return _SLAPD
+
+
+def _make_certificate(folder: Path) -> None:
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
+    command += ["-subj", "/CN=localhost", "-addext", names, "-keyout", "server.key", "-out", "server.crt"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
