@@ -20,7 +20,7 @@ class Pulse:
 
     def __init__(self, store: Store, lease: Lease, listen: Callable[[Progress], None]) -> None:
         self._store, self._lease, self._listen = store, lease, listen
-        self._progress = Progress("connect")
+        self.progress = Progress("connect")
         self._stop = threading.Event()
         self._error: RosterError | None = None
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
@@ -34,7 +34,7 @@ class Pulse:
 
     def beat(self, progress: Progress) -> None:
         """Take note of the progress, and stop the run if it has been cancelled or superseded."""
-        self._progress = progress
+        self.progress = progress
         self._listen(progress)
         if self._error is not None:
             raise self._error
@@ -48,7 +48,7 @@ class Pulse:
     def _run(self) -> None:
         while True:
             try:
-                renew(self._store, self._lease, self._progress)
+                renew(self._store, self._lease, self.progress)
             except StoreUnavailable:
                 pass
             except RosterError as error:

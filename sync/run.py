@@ -56,13 +56,14 @@ def perform(setting: RunSetting, run_id: str) -> RunView:
     lease = start(setting.store, run_id, this_process())
     if lease is None:
         return get(setting.store, run_id)
+    pulse = Pulse(setting.store, lease, setting.progress)
     try:
-        with Pulse(setting.store, lease, setting.progress) as pulse:
+        with pulse:
             _Attempt(setting, lease, pulse).run()
     except RosterError as error:
-        fail(setting.store, lease, error)
-    except BaseException as bug:
-        fail(setting.store, lease, RosterError("bug", f"rosterd met a bug: {type(bug).__name__}.", "Please report it with the traceback in the log."))
+        fail(setting.store, lease, error, pulse.progress)
+    except BaseException as cause:
+        fail(setting.store, lease, _unexpected(cause), pulse.progress)
         raise
     return get(setting.store, run_id)
 
@@ -217,6 +218,14 @@ class _Attempt:
             yield
         finally:
             self._seconds[clock] += time.monotonic() - began
+
+
+def _unexpected(cause: BaseException) -> RosterError:
+    if isinstance(cause, Exception):
+        return RosterError("bug", f"rosterd met a bug: {type(cause).__name__}.", "Please report it with the traceback in the log.")
+    return RosterError(
+        "interrupted", "The process was told to stop before its commit; nothing of the run was changed.", "The next run starts afresh."
+    )
 
 
 def _no_more_binds(source: SourceSettings) -> SourceRefused:

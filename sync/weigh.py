@@ -101,7 +101,7 @@ def find_departures(reading: Reading, users: dict[str, Kept], now: int, picture:
     here = {user.external_id: user for user in users.values() if user.state in ("active", "disabled")}
     if not trusted:
         why = picture.proof.why_incomplete or "the read was not complete"
-        findings: Iterator[Finding] = (Finding(external_id, "unproven", why, "") for external_id in here)
+        findings: Iterator[Finding] = (Finding(external_id, "unproven", why, "") for external_id in list(here))
     else:
         findings = reading.evidence([Absent(user.external_id, user.place) for user in here.values()]) if here else iter(())
     for finding in findings:

@@ -77,8 +77,7 @@ def renew(store: Store, lease: Lease, progress: Progress) -> None:
     with store.write() as connection:
         check(connection, lease)
         connection.execute(text("update source set lease_until = :until where name = :name"), {"until": store.now() + LEASE_MS, "name": lease.source})
-        facts = {"id": lease.run_id, "phase": progress.phase, "pages": progress.pages, "entries": progress.entries, "server": progress.server or None}
-        connection.execute(text("update run set phase = :phase, pages = :pages, entries = :entries, server = :server where id = :id"), facts)
+        _write(connection, lease.run_id, progress)
         by = connection.execute(text("select cancel_requested_by from run where id = :id"), {"id": lease.run_id}).scalar_one()
     if by:
         raise RunCancelled("run_cancelled", f"The run was cancelled by {by}; nothing was changed.")
@@ -96,8 +95,8 @@ def release(connection: Connection, lease: Lease) -> None:
     connection.execute(text(f"update source set {_NO_LEASE} where name = :name and fence = :fence"), {"name": lease.source, "fence": lease.fence})
 
 
-def fail(store: Store, lease: Lease, error: RosterError) -> None:
-    """Record why the run ended and give the lease back; a run that lost its lease meanwhile is left as it is."""
+def fail(store: Store, lease: Lease, error: RosterError, progress: Progress) -> None:
+    """Record why and how far on the run ended, and give the lease back; a run that lost its lease meanwhile is left as it is."""
     state = "cancelled" if isinstance(error, RunCancelled) else "failed"
     facts = {"code": error.code, "message": error.message, "remedy": error.remedy}
     with store.write() as connection:
@@ -105,9 +104,16 @@ def fail(store: Store, lease: Lease, error: RosterError) -> None:
             check(connection, lease)
         except LeaseLost:
             return
+        _write(connection, lease.run_id, progress)
         _end(connection, lease.run_id, state, {name: value for name, value in facts.items() if value}, store.now())
         if state == "failed":
-            connection.execute(text("update source set failures = failures + 1 where name = :name"), {"name": lease.source})
+            connection.execute(
+                text(
+                    "update source set failures = failures + 1"
+                    " where name = :name and exists (select 1 from run where id = :id and not dry_run and only = '')"
+                ),
+                {"name": lease.source, "id": lease.run_id},
+            )
         release(connection, lease)
 
 
@@ -135,6 +141,11 @@ def reap(store: Store) -> list[RunView]:
 
 _LEASE = "fence, lease_run, lease_host, lease_boot, lease_pid, lease_started, lease_until"
 _NO_LEASE = "lease_run = null, lease_host = null, lease_boot = null, lease_pid = null, lease_started = null, lease_until = null"
+
+
+def _write(connection: Connection, run_id: str, progress: Progress) -> None:
+    facts = {"id": run_id, "phase": progress.phase, "pages": progress.pages, "entries": progress.entries, "server": progress.server or None}
+    connection.execute(text("update run set phase = :phase, pages = :pages, entries = :entries, server = :server where id = :id"), facts)
 
 
 def _take(connection: Connection, lease: Lease, me: Holder, now: int) -> Lease:
