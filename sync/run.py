@@ -223,9 +223,7 @@ class _Attempt:
 def _unexpected(cause: BaseException) -> RosterError:
     if isinstance(cause, Exception):
         return RosterError("bug", f"rosterd met a bug: {type(cause).__name__}.", "Please report it with the traceback in the log.")
-    return RosterError(
-        "interrupted", "The process was told to stop before its commit; nothing of the run was changed.", "The next run starts afresh."
-    )
+    return RosterError("interrupted", "The process was told to stop before its commit; nothing was changed.", "The next run starts afresh.")
 
 
 def _no_more_binds(source: SourceSettings) -> SourceRefused:

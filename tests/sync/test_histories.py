@@ -1,0 +1,168 @@
+"""Any history of edits, syncs, crashes and decisions ends with the store equal to the directory, and no key changes hands."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import text
+
+from sync.address import normalise
+from sync.directory import Listed
+from sync.errors import SourceUnavailable
+from sync.run import perform
+from sync.store import runs, sources
+from sync.store.lease import Progress
+from tests.sync.world import World
+
+UIDS = [f"p{n}" for n in range(5)]
+ADDRESSES = [f"a{n}@corp.example" for n in range(5)]
+uids = st.sampled_from(UIDS)
+addresses = st.lists(st.sampled_from(ADDRESSES), max_size=3, unique=True)
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+class Histories(RuleBasedStateMachine):
+    """People come, change, hide and go; syncs succeed, are held, cut off or killed; an admin decides at random."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.world = World(self.folder)
+        self.world.guard(max_removed=1, max_removed_percent=0, max_disabled=2)
+        self.owners: dict[str, str] = {}
+        self.listed: dict[str, set[str]] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.finish()
+            self.world.store.close()
+            shutil.rmtree(self.folder)
+
+    @rule(uid=uids, listed=addresses, enabled=st.booleans())
+    def write_entry(self, uid: str, listed: list[str], enabled: bool) -> None:
+        self.world.directory.add(uid, *listed, enabled=enabled)
+        self.listed.setdefault(f"id-{uid}", set()).update(listed)
+
+    @rule(uid=uids, listed=addresses)
+    def change_addresses(self, uid: str, listed: list[str]) -> None:
+        if f"id-{uid}" in self.world.directory.people:
+            self.world.directory.change(f"id-{uid}", emails=tuple(Listed(a, normalise(a)) for a in listed))
+            self.listed[f"id-{uid}"].update(listed)
+
+    @rule(uid=uids)
+    def delete_entry(self, uid: str) -> None:
+        self.world.directory.people.pop(f"id-{uid}", None)
+        self.world.directory.hidden.discard(f"id-{uid}")
+
+    @rule(uid=uids)
+    def hide_or_show(self, uid: str) -> None:
+        if f"id-{uid}" in self.world.directory.people:
+            self.world.directory.hidden ^= {f"id-{uid}"}
+
+    @rule(days=st.sampled_from([0.01, 1.5, 8]))
+    def wait(self, days: float) -> None:
+        self.world.clock.forward(days=days)
+
+    @rule(dry=st.booleans())
+    def sync(self, dry: bool) -> None:
+        self._sync(dry_run=dry)
+
+    @rule()
+    def sync_cut_off(self) -> None:
+        self.world.directory.error, self.world.directory.error_after = SourceUnavailable("cut", "The line was cut."), 0
+        if self.world.directory.people:
+            self._sync()
+        self.world.directory.error = None
+
+    @rule(phase=st.sampled_from(["read", "plan", "evidence", "keys", "apply"]))
+    def sync_killed(self, phase: str) -> None:
+        before = self._dump()
+
+        def die(progress: Progress) -> None:
+            if progress.phase == phase:
+                raise Crash
+
+        run = runs.request(self.world.store, "corp", trigger="cli", requested_by="test")
+        setting = self.world.setting()
+        try:
+            perform(type(setting)(**{name: getattr(setting, name) for name in setting.__slots__} | {"progress": die}), run.id)
+        except Crash:
+            assert self._dump() == before
+
+    @rule(approve=st.booleans())
+    def decide(self, approve: bool) -> None:
+        hold = sources.get_source(self.world.store, "corp").open_hold
+        if hold is None:
+            return
+        (runs.approve if approve else runs.discard)(self.world.store, hold.run, "cli:admin")
+        self._sync()
+
+    @invariant()
+    def no_key_changes_hands(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        with self.world.store.read() as connection:
+            for key, value, owner in connection.execute(text("select id, digest, user_id from virtual_key")):
+                assert self.owners.setdefault(f"{key}{value!r}", owner) == owner
+            for matched, external_id in connection.execute(
+                text('select c.matched, u.external_id from claim c join "user" u on u.id = c.user_id where c.held')
+            ):
+                assert matched in self.listed[external_id], "somebody answers for an address their entry never listed"
+            wrong = connection.execute(
+                text(
+                    "select count(*) from \"user\" u where u.email <> ''"
+                    " and not exists (select 1 from claim c where c.user_id = u.id and c.spelt = u.email and c.held)"
+                )
+            ).scalar_one()
+            assert wrong == 0, "a primary address that its user does not hold"
+
+    def finish(self) -> None:
+        """With everything shown and every hold approved the store says what the directory says."""
+        directory = self.world.directory
+        directory.hidden.clear()
+        if not directory.people:
+            return
+        for _ in range(6):
+            hold = sources.get_source(self.world.store, "corp").open_hold
+            if hold is not None:
+                runs.approve(self.world.store, hold.run, "cli:admin")
+            self.world.clock.forward(days=1.5)
+            self._sync()
+        with self.world.store.read() as connection:
+            users = {row[0]: row for row in connection.execute(text('select external_id, state, id from "user"'))}
+            silenced = {
+                row[0] for row in connection.execute(text("select user_id from hold_item join hold using (run_id) where state = 'discarded'"))
+            }
+        for external_id, person in directory.people.items():
+            if users[external_id].id not in silenced:
+                assert users[external_id].state == ("active" if person.enabled else "disabled")
+        for external_id, user in users.items():
+            if external_id not in directory.people and user.id not in silenced:
+                assert user.state in ("missing", "removed"), external_id
+
+    def _sync(self, *, dry_run: bool = False) -> None:
+        before = self._dump() if dry_run else None
+        run = runs.request(self.world.store, "corp", trigger="cli", requested_by="test", dry_run=dry_run)
+        perform(self.world.setting(), run.id)
+        if dry_run:
+            assert self._dump() == before
+
+    def _dump(self) -> list[object]:
+        with self.world.store.read() as connection:
+            return [
+                connection.execute(text(f'select * from "{table}" order by 1, 2')).all()
+                for table in ("user", "claim", "virtual_key", "membership", "loss")
+            ]
+
+
+TestHistories = pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")(Histories.TestCase)
+Histories.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
