@@ -1,0 +1,78 @@
+"""The file of the audit log: appended whole or not at all, one file a day, readable by its owner only."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def append(path: Path, lines: bytes) -> None:
+    """Append `lines` to the file at `path`; one of an earlier day (UTC) is put aside first. Raises OSError, and then nothing was appended."""
+    descriptor = _open_locked(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            _write_all(descriptor, lines)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sweep(path: Path, keep_seconds: int) -> None:
+    """Delete files put aside whose last record is older than `keep_seconds`."""
+    oldest = time.time() - keep_seconds
+    for old in path.parent.glob(f"{path.stem}-????-??-??*{path.suffix}"):
+        if old.stat().st_mtime < oldest:
+            old.unlink(missing_ok=True)
+
+
+def _open_locked(path: Path) -> int:
+    """Open today's file under an exclusive lock, so that two processes neither mix lines nor put the same file aside twice."""
+    while True:
+        descriptor = os.open(path, _FLAGS, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            found = os.fstat(descriptor)
+            if not _is_still(path, found):
+                pass
+            elif found.st_size and _day(found.st_mtime) < _day(time.time()):
+                path.rename(_aside(path, _day(found.st_mtime)))
+            else:
+                if found.st_mode & 0o077:
+                    os.fchmod(descriptor, 0o600)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_still(path: Path, found: os.stat_result) -> bool:
+    try:
+        return path.stat().st_ino == found.st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _aside(path: Path, day: str) -> Path:
+    number, target = 1, path.with_name(f"{path.stem}-{day}{path.suffix}")
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.stem}-{day}.{number}{path.suffix}")
+    return target
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def _write_all(descriptor: int, lines: bytes) -> None:
+    view = memoryview(lines)
+    while view:
+        view = view[os.write(descriptor, view) :]

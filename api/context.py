@@ -1,0 +1,26 @@
+"""What every route may use; the composition root fills it in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.audit import AuditLog
+from api.settings import ApiSettings
+from sync.store.engine import Store
+from sync.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """`wake` tells the daemon that a run waits (any thread may call it, it returns at once); `stopping` is set when the daemon begins to end,
+    and makes open streams say `bye`."""
+
+    store: Store
+    vault: Vault
+    settings: ApiSettings
+    audit: AuditLog
+    wake: Callable[[], None]
+    stopping: asyncio.Event
+    version: str

@@ -1,0 +1,28 @@
+"""What the API needs to know from the configuration, already checked. daemon/config builds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sync.settings import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """`[auth]` and the parts of `[http]` that decide who is answered.
+
+    `secrets` are the HS256 secrets of rosterd's own issuer, newest first. `hosts` are accepted Host names beside loopback, `host` and
+    `public_url`'s; `trusted_proxies` addresses or networks ("10.0.0.0/8") whose X-Forwarded-For is believed. `max_body` in octets.
+    """
+
+    issuer: str
+    audience: str
+    secrets: tuple[Secret, ...]
+    key_sees: Literal["all", "own"] = "all"
+    host: str = "127.0.0.1"
+    hosts: tuple[str, ...] = ()
+    public_url: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    max_body: int = 65_536
+    max_streams: int = 32
