@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Column, Index, LargeBinary, MetaData, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, LargeBinary, MetaData, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 SQLModel.metadata.naming_convention = MetaData(
@@ -290,3 +290,9 @@ class Token(SQLModel, table=True):
     revoked_at: int | None = None
     revoked_by: str | None = None
     last_used_at: int | None = None
+
+
+for _table in SQLModel.metadata.tables.values():
+    for _column in _table.columns:
+        if _column.name.endswith(("_at", "_ms", "_until", "since")) or _column.name == "at":
+            _column.type = BigInteger()  # milliseconds do not fit PostgreSQL's 32-bit integer

@@ -1,0 +1,141 @@
+"""Opening the store, and its two kinds of transaction: a snapshot to read, and one writer at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
+
+from sync.errors import StoreUnavailable
+from sync.ids import now_ms
+from sync.settings import StoreSettings
+from sync.store import migrations
+
+__all__ = ["Connection", "Store", "open_store"]
+
+BUSY_MS = 30_000
+"""How long a writer waits for another before it gives up."""
+
+
+class Store:
+    """An open store. Safe to share between threads; each transaction takes a connection of its own."""
+
+    def __init__(self, engine: Engine, path: Path | None, clock: Callable[[], int]) -> None:
+        self.engine = engine
+        self.path = path
+        self._clock = clock
+
+    def now(self) -> int:
+        """Return milliseconds since the epoch by the store's clock."""
+        return self._clock()
+
+    @contextmanager
+    def read(self, on: Connection | None = None) -> Iterator[Connection]:
+        """Open one snapshot. Raises StoreUnavailable."""
+        with self._transaction("BEGIN", on) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, on: Connection | None = None) -> Iterator[Connection]:
+        """Open a write transaction: BEGIN IMMEDIATE, so that a writer waits instead of failing halfway. Raises StoreUnavailable."""
+        with self._transaction("BEGIN IMMEDIATE", on) as connection:
+            yield connection
+
+    @contextmanager
+    def dedicated(self) -> Iterator[Connection]:
+        """Open a connection of one's own, whose temporary tables live in a file as long as it does; use it with `read(on=…)`."""
+        with _translated(self.path), self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA temp_store = FILE")
+            connection.rollback()
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str, on: Connection | None) -> Iterator[Connection]:
+        if on is None:
+            with _translated(self.path), self.engine.connect() as connection, self._transaction(begin, connection):
+                yield connection
+            return
+        with _translated(self.path):
+            on.exec_driver_sql(begin)
+            try:
+                yield on
+                on.exec_driver_sql("COMMIT")
+            except BaseException:
+                _roll_back(on)
+                raise
+            finally:
+                on.rollback()  # SQLAlchemy's own notion of a transaction, a fiction under AUTOCOMMIT
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def open_store(settings: StoreSettings, *, clock: Callable[[], int] = now_ms) -> Store:
+    """Open the store, made if there is none, migrated if it is older. Raises StoreUnavailable for everything that can be wrong with it."""
+    url = make_url(settings.url)
+    path = Path(url.database) if url.database else None
+    if path is not None:
+        _make_file(path)
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    event.listen(engine, "connect", _prepare)
+    store = Store(engine, path, clock)
+    with _translated(path):
+        migrations.bring_up_to_date(engine)
+    return store
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty file that only its owner can read; SQLite gives its journal files the same mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(
+            "store_unavailable",
+            f"The store {path} cannot be opened: {error.strerror}.",
+            "Make its directory exist and belong to the user that runs rosterd, or correct [store] url.",
+        ) from error
+
+
+def _prepare(driver: object, record: object) -> None:
+    cursor = driver.cursor()  # type: ignore[attr-defined]
+    for pragma in (f"busy_timeout = {BUSY_MS}", "journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL", "journal_size_limit = 67108864"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql("ROLLBACK")
+    except DBAPIError:  # SQLite has rolled back by itself (full disk, I/O error)
+        connection.invalidate()
+
+
+@contextmanager
+def _translated(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        raise _unavailable(path, str(error.orig)) from error
+
+
+_REMEDIES = {
+    "full": "Free some space on its disk; nothing that was committed is lost.",
+    "locked": "Another process has been writing for too long; find it with `fuser`, or try again.",
+    "readonly": "Let the user that runs rosterd write to the file and its directory.",
+    "not a database": "Restore it from a backup (`rosterd store backup` makes one).",
+    "malformed": "Restore it from a backup (`rosterd store backup` makes one).",
+    "unable to open": "Make its directory exist and belong to the user that runs rosterd, or correct [store] url.",
+}
+
+
+def _unavailable(path: Path | None, said: str) -> StoreUnavailable:
+    remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in said), "Check its disk and its owner.")
+    return StoreUnavailable("store_unavailable", f"The store {path} failed: {said}.", remedy)

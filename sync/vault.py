@@ -1,0 +1,123 @@
+"""Key values: sealed at rest with AES-GCM, found by a keyed digest. The only door to cryptography."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import uuid
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from sync.errors import ConfigError, RosterError
+from sync.settings import Secret
+
+KEY_BYTES = 32
+_VERSION = b"\x01"
+_NAME_BYTES = 4
+_NONCE_BYTES = 12
+
+
+class VaultError(RosterError):
+    """A sealed value cannot be opened: its encryption key is not in the key file, or the row was tampered with."""
+
+    exit_status = 78
+
+
+def generate_key_line() -> str:
+    """Return a new encryption key as one line of a key file."""
+    return base64.b64encode(os.urandom(KEY_BYTES)).decode()
+
+
+def mint_value() -> str:
+    """Return a new key value, `sk-bf-` and a random UUID."""
+    return f"sk-bf-{uuid.uuid4()}"
+
+
+class Vault:
+    """The encryption keys, newest first: the first seals, all open. Never shows them."""
+
+    def __init__(self, roots: list[bytes]) -> None:
+        self._ciphers = {_name(root): AESGCM(_derive(root, b"enc")) for root in roots}
+        self._digest_keys = [_derive(root, b"idx") for root in roots]
+        self._tag_key = _derive(roots[0], b"tag")
+        self._newest = _name(roots[0])
+
+    @classmethod
+    def parse(cls, secret: Secret) -> Vault:
+        """Return the vault of a key file's text: a base64 key of 32 bytes a line, newest first, `#` comments. Raises ConfigError."""
+        roots, problems = [], []
+        for number, line in enumerate(secret.reveal().splitlines(), 1):
+            text = line.partition("#")[0].strip()
+            if not text:
+                continue
+            try:
+                root = base64.b64decode(text, validate=True)
+            except (binascii.Error, ValueError):
+                root = b""
+            if len(root) != KEY_BYTES:
+                problems.append(f"[keys] encryption_key_file: line {number} is no base64 text of {KEY_BYTES} bytes")
+            roots.append(root)
+        if not roots:
+            problems.append("[keys] encryption_key_file: holds no key")
+        if problems:
+            raise ConfigError(problems)
+        return cls(roots)
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """Return the public names of the encryption keys, newest first, in hex."""
+        return tuple(name.hex() for name in self._ciphers)
+
+    def seal(self, value: str, key_id: str, user_id: str) -> bytes:
+        """Return version | name of the encryption key | nonce | ciphertext, bound to this key and this user."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return _VERSION + self._newest + nonce + self._ciphers[self._newest].encrypt(nonce, value.encode(), _bound(key_id, user_id))
+
+    def open(self, sealed: bytes, key_id: str, user_id: str) -> str:
+        """Return the value that `seal` sealed for this key and this user. Raises VaultError."""
+        name, rest = sealed[1 : 1 + _NAME_BYTES], sealed[1 + _NAME_BYTES :]
+        cipher = self._ciphers.get(name)
+        if sealed[:1] != _VERSION or cipher is None:
+            raise VaultError(
+                "vault_key_missing",
+                f"Key {key_id} was sealed with the encryption key {name.hex()}, which the key file does not hold.",
+                "Put that line back into [keys] encryption_key_file.",
+            )
+        try:
+            return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _bound(key_id, user_id)).decode()
+        except InvalidTag as error:
+            raise VaultError("vault_row_forged", f"The stored value of key {key_id} does not belong to its row.", "Restore the store.") from error
+
+    def digest(self, value: str) -> bytes:
+        """Return the keyed digest under which a new value is stored."""
+        return self.digests(value)[0]
+
+    def digests(self, value: str) -> tuple[bytes, ...]:
+        """Return the keyed digests under which a value may be stored, newest first."""
+        return tuple(hmac.digest(key, value.encode("utf-8", "surrogatepass"), "sha256") for key in self._digest_keys)
+
+    def tag(self, label: str, *parts: bytes) -> str:
+        """Return a keyed hex digest (for ETags, audit records): without the key file nothing can be tried against it."""
+        joined = b"".join(len(part).to_bytes(8, "big") + part for part in (label.encode(), *parts))
+        return hmac.digest(self._tag_key, joined, "sha256").hex()
+
+    def __repr__(self) -> str:
+        return f"Vault({', '.join(self.key_names)})"
+
+
+def _derive(root: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"rosterd " + purpose).derive(root)
+
+
+def _name(root: bytes) -> bytes:
+    return hashlib.sha256(b"rosterd name" + root).digest()[:_NAME_BYTES]
+
+
+def _bound(key_id: str, user_id: str) -> bytes:
+    return f"{key_id}\0{user_id}".encode()
