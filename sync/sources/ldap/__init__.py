@@ -1,0 +1,1 @@
+"""LDAP directories, read through ldap3: the only door to it."""

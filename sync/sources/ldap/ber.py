@@ -1,0 +1,200 @@
+"""Reading LDAP messages as they come off the wire: BER with definite lengths (RFC 4511 section 5.1), nothing copied twice."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, field
+
+ENTRY = 0x64
+"""Tag of a SearchResultEntry (RFC 4511 section 4.5.2)."""
+DONE = 0x65
+"""Tag of a SearchResultDone."""
+REFERENCE = 0x73
+"""Tag of a SearchResultReference."""
+
+_MOST_NAMES = 1000
+
+
+class Garbled(ValueError):
+    """The bytes are no LDAP message; the message says what is wrong with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record as the directory speaks it: `attributes` by lower-case type without options, values as raw octets,
+    those of the type itself before those with an option (mail;lang-en). `too_big` = only the DN could be had."""
+
+    dn: str
+    attributes: dict[str, list[bytes]] = field(default_factory=dict)
+    too_big: bool = False
+
+    def texts(self, attribute: str) -> list[str]:
+        """Return the values of a (lower-case) attribute that are UTF-8."""
+        texts = []
+        for value in self.attributes.get(attribute, ()):
+            try:
+                texts.append(value.decode())
+            except UnicodeDecodeError:
+                continue
+        return texts
+
+
+def _escape_octets(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(f"\\{octet:02x}" for octet in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("rosterd-dn", _escape_octets)
+
+
+def read_dn(raw: bytes) -> str:
+    """Return a DN as text; octets that are not UTF-8 as RFC 4514 escapes, so that the text still names the entry."""
+    return raw.decode("utf-8", "rosterd-dn")
+
+
+def header(data: bytes, at: int, limit: int) -> tuple[int, int, int]:
+    """Return (tag, start of content, end of content) of the element at `at`, which must end before `limit`. Raises Garbled."""
+    try:
+        tag, length = data[at], data[at + 1]
+    except IndexError:
+        raise Garbled("an element is cut off") from None
+    at += 2
+    if length > 0x7F:
+        octets = length & 0x7F
+        if not 1 <= octets <= 4:
+            raise Garbled("a length of indefinite or absurd form")
+        length = int.from_bytes(data[at : at + octets], "big")
+        at += octets
+    end = at + length
+    if end > limit:
+        raise Garbled("an element is longer than what holds it")
+    return tag, at, end
+
+
+def message_length(data: bytes, at: int) -> int:
+    """Return the length in octets of the message that begins at `at`, 0 if too few octets are there to tell. Raises Garbled."""
+    have = len(data) - at
+    if have and data[at] != 0x30:
+        raise Garbled(f"a message begins with {data[at : at + 4].hex()}")
+    if have < 2:
+        return 0
+    length = data[at + 1]
+    if length <= 0x7F:
+        return length + 2
+    octets = length & 0x7F
+    if not 1 <= octets <= 4:
+        raise Garbled("a message length of indefinite or absurd form")
+    return int.from_bytes(data[at + 2 : at + 2 + octets], "big") + 2 + octets if have >= 2 + octets else 0
+
+
+def open_message(data: bytes, *, whole: bool = True) -> tuple[int, int, int, int]:
+    """Return (message id, tag of the operation, start, end of its content). `whole` = False for the first octets of a long message."""
+    limit = len(data) if whole else 1 << 40
+    _, at, stop = header(data, 0, limit)
+    tag, at, end = header(data, at, stop)
+    if tag != 0x02 or not 1 <= end - at <= 5:
+        raise Garbled("a message has no id")
+    number = int.from_bytes(data[at:end], "big")
+    tag, at, end = header(data, end, stop)
+    return number, tag, at, end
+
+
+class EntryReader:
+    """Decodes SearchResultEntries; remembers the attribute names it has met."""
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, tuple[str, bool]] = {}
+
+    def read(self, data: bytes, at: int, end: int) -> Entry:
+        """Return the entry whose content lies between `at` and `end`. Raises Garbled."""
+        tag, start, at = header(data, at, end)
+        if tag != 0x04:
+            raise Garbled("an entry has no DN")
+        dn = read_dn(data[start:at])
+        tag, at, end = header(data, at, end)
+        attributes: dict[str, list[bytes]] = {}
+        while at < end:
+            tag, at, stop = header(data, at, end)
+            tag, start, at = header(data, at, stop)
+            name, has_option = self._name(data[start:at])
+            values = _read_values(data, at, stop)
+            if has_option:
+                attributes.setdefault(name, []).extend(values)
+            else:
+                attributes[name] = values + attributes.get(name, [])
+            at = stop
+        return Entry(dn, attributes)
+
+    def _name(self, raw: bytes) -> tuple[str, bool]:
+        known = self._names.get(raw)
+        if known is None:
+            kind, semicolon, _ = raw.decode("ascii", "backslashreplace").lower().partition(";")
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            known = self._names[raw] = (kind, bool(semicolon))
+        return known
+
+
+def _read_values(data: bytes, at: int, stop: int) -> list[bytes]:
+    """Return the values of the set at `at`; the innermost loop of a read, so lengths of one octet are taken in place."""
+    _, at, end = header(data, at, stop)
+    values = []
+    while at < end:
+        length = data[at + 1] if at + 1 < end else 0x80
+        if length <= 0x7F:
+            start = at + 2
+            at = start + length
+            if at > end:
+                raise Garbled("a value is longer than what holds it")
+        else:
+            _, start, at = header(data, at, end)
+        values.append(data[start:at])
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a search ended. `cookie` is the paged results control's, None when the control is missing."""
+
+    code: int
+    matched: str
+    text: str
+    cookie: bytes | None
+
+
+def read_done(data: bytes, at: int, end: int) -> Done:
+    """Return the result between `at` and `end` of the message `data`, and the paged results control that follows it. Raises Garbled."""
+    parts = []
+    cursor = at
+    for wanted in (0x0A, 0x04, 0x04):
+        tag, start, cursor = header(data, cursor, end)
+        if tag != wanted:
+            raise Garbled("a result is malformed")
+        parts.append(data[start:cursor])
+    code, matched, text = parts
+    return Done(int.from_bytes(code, "big"), read_dn(matched), text.decode("utf-8", "replace"), _read_cookie(data, end))
+
+
+def _read_cookie(data: bytes, at: int) -> bytes | None:
+    """Return the cookie of the simple paged results control (RFC 2696) among the controls at `at`."""
+    if at >= len(data):
+        return None
+    tag, at, end = header(data, at, len(data))
+    while tag == 0xA0 and at < end:
+        _, inner, stop = header(data, at, end)
+        _, start, after = header(data, inner, stop)
+        if data[start:after] == b"1.2.840.113556.1.4.319":
+            return _cookie_of(data, after, stop)
+        at = stop
+    return None
+
+
+def _cookie_of(data: bytes, at: int, stop: int) -> bytes:
+    tag, start, after = header(data, at, stop)
+    if tag == 0x01:  # criticality
+        tag, start, after = header(data, after, stop)
+    _, start, after = header(data, start, after)
+    _, _, size_end = header(data, start, after)
+    _, start, after = header(data, size_end, after)
+    return data[start:after]

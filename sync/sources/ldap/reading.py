@@ -1,0 +1,154 @@
+"""An open conversation with an LDAP directory: the Reading that sync.directory asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+
+import idna
+
+from sync.address import MalformedAddress, normalise
+from sync.directory import Absent, Finding, Listed, Page, Person, Proof, Refused
+from sync.errors import SourceUnavailable
+from sync.settings import SourceSettings
+from sync.sources.ldap.collector import Collector
+from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.dn import is_under
+from sync.sources.ldap.evidence import Inquiry
+from sync.sources.ldap.filters import any_of, both, bracketed, equals
+from sync.sources.ldap.groups import GroupIndex, groups_above, look_for_groups
+from sync.sources.ldap.mapping import Mapper
+from sync.sources.ldap.paging import Walk
+from sync.sources.ldap.root import Root, read_root, vendor_of
+from sync.sources.ldap.servers import Servers
+
+IDS_AT_ONCE = 100
+"""Ids in one OR filter."""
+
+
+class LdapReading:
+    """Reads one directory. `full` starts on the first server that answers and stays there; everything after it asks the same one."""
+
+    def __init__(self, settings: SourceSettings, groups: Sequence[str], servers: Servers) -> None:
+        self._settings = settings
+        self._issuing = groups
+        self._servers = servers
+        self._proof: Proof | None = None
+        self._root: Root | None = None
+        self.server = servers.current
+
+    @property
+    def bases(self) -> list[str]:
+        """The bases, without those that stand under another: nobody is to be read twice."""
+        bases = self._settings.bases
+        return [
+            base
+            for at, base in enumerate(bases)
+            if not any(is_under(base, other) and (not is_under(other, base) or before < at) for before, other in enumerate(bases) if before != at)
+        ]
+
+    def full(self) -> Iterator[Page]:
+        """Yield every page of every base. Another server is tried only while not a single page has been read."""
+        self._proof = None
+        while True:
+            pages = self._read_all(self._line())
+            try:
+                first = next(pages)
+            except SourceUnavailable as error:
+                self._servers.fail_over(error)
+                continue
+            except StopIteration:
+                return
+            break
+        self._servers.settle()
+        yield first
+        yield from pages
+        self._servers.close()  # nobody knows how long the plan will take
+
+    def proof(self) -> Proof:
+        """Return what the finished `full` proved. Raises RuntimeError before it has ended."""
+        if self._proof is None:
+            raise RuntimeError("proof() is asked for before full() has ended")
+        return self._proof
+
+    def find(self, address: str) -> Page:
+        """Return whoever lists `address` in any of its spellings."""
+        try:
+            matched = normalise(address)
+        except MalformedAddress:
+            return Page([])
+        spellings = {address.strip(), matched, _with_unicode_domain(matched)}
+        wanted = any_of(equals(name, spelling) for name in self._settings.attributes.emails for spelling in sorted(spellings))
+        page = self._find(wanted)
+        return Page([person for person in page.persons if person.bare or _lists(person.emails, matched)], page.refused)
+
+    def find_ids(self, external_ids: Iterable[str]) -> Page:
+        """Return the persons with these ids that base and filter still show."""
+        persons: list[Person] = []
+        refused: list[Refused] = []
+        waiting = iter(external_ids)
+        while batch := list(islice(waiting, IDS_AT_ONCE)):
+            page = self._find(any_of(equals(self._settings.attributes.id, external_id) for external_id in batch))
+            persons += page.persons
+            refused += page.refused
+        return Page(persons, refused)
+
+    def evidence(self, absent: Sequence[Absent]) -> Iterator[Finding]:
+        """Yield one finding for each absent person (operator.md rule 1)."""
+        return Inquiry(self._settings, self.bases, self._line, self._root_of).findings(absent)
+
+    def _line(self) -> Line:
+        line = self._servers.line()
+        self.server = line.url
+        return line
+
+    def _root_of(self, line: Line) -> Root:
+        if self._root is None:
+            self._root = read_root(line)
+        return self._root
+
+    def _read_all(self, line: Line) -> Iterator[Page]:
+        index = self._read_groups(line)
+        mapper = Mapper(self._settings, vendor_of(self._settings, self._root_of(line)), index.groups_of if index else None)
+        walk, collector = Walk(line), Collector(line, mapper)
+        for base in self.bases:
+            for _ in walk.pages_of(self._search(base, bracketed(self._settings.filter), mapper), collector.take):
+                yield collector.page()
+        found = index.sizes_of(self._issuing) if index else look_for_groups(line, self._issuing)
+        self._proof = Proof(not collector.without_id, line.url, walk.pages, walk.entries, collector.why_incomplete, found)
+
+    def _search(self, base: str, filter_text: str, mapper: Mapper) -> Search:
+        return Search(base, filter_text, mapper.attributes, page_size=self._settings.page_size)
+
+    def _read_groups(self, line: Line) -> GroupIndex | None:
+        if not self._settings.groups.base:
+            return None
+        index = GroupIndex(self._settings.groups)
+        for _ in Walk(line).pages_of(index.asked(self._settings.page_size), index.take):
+            pass
+        return index
+
+    def _find(self, wanted: str) -> Page:
+        """Return whoever matches besides the source's own filter, mapped as in a full read."""
+        line = self._line()
+        upwards = partial(groups_above, line, self._settings) if self._settings.groups.base else None
+        mapper = Mapper(self._settings, vendor_of(self._settings, self._root_of(line)), upwards)
+        collector = Collector(line, mapper)
+        for base in self.bases:
+            for _ in Walk(line).pages_of(self._search(base, both(self._settings.filter, wanted), mapper), collector.hold):
+                pass
+        return collector.page()
+
+
+def _lists(emails: Iterable[Listed], matched: str) -> bool:
+    return any(email.matched == matched for email in emails)
+
+
+def _with_unicode_domain(matched: str) -> str:
+    """Return the address with its domain as people write it (bücher.example), for directories that keep it so."""
+    local, _, domain = matched.rpartition("@")
+    try:
+        return f"{local}@{idna.decode(domain)}"
+    except (idna.IDNAError, UnicodeError):
+        return matched
