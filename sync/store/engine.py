@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -29,6 +32,7 @@ class Store:
         self.engine = engine
         self.path = path
         self._clock = clock
+        self._local = threading.local()
 
     def now(self) -> int:
         """Return milliseconds since the epoch by the store's clock."""
@@ -71,8 +75,21 @@ class Store:
             finally:
                 on.rollback()  # SQLAlchemy's own notion of a transaction, a fiction under AUTOCOMMIT
 
+    def query(self, statement: str, facts: Mapping[str, Any]) -> list[Any]:
+        """Answer one SELECT on the calling thread's own connection, past SQLAlchemy: the hot path of the lookup (ten microseconds)."""
+        with _translated_driver(self.path):
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                with _translated(self.path):
+                    connection = self._local.connection = self.engine.raw_connection()
+            return connection.cursor().execute(statement, facts).fetchall()  # type: ignore[no-any-return]
+
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close the calling thread's connection and every pooled one."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            del self._local.connection
         self.engine.dispose()
 
 
@@ -124,6 +141,14 @@ def _translated(path: Path | None) -> Iterator[None]:
         raise
     except DBAPIError as error:
         raise _unavailable(path, str(error.orig)) from error
+
+
+@contextmanager
+def _translated_driver(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _unavailable(path, str(error)) from error
 
 
 _REMEDIES = {

@@ -19,6 +19,11 @@ def rfc3339(millis: int | None) -> str | None:
     return datetime.fromtimestamp(millis // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def must_rfc3339(millis: int) -> str:
+    """Return `millis` since the epoch as RFC 3339 in UTC."""
+    return rfc3339(millis) or ""
+
+
 class Decision(msgspec.Struct, omit_defaults=True):
     by: str
     at: str
@@ -117,6 +122,13 @@ class UserPage(msgspec.Struct):
     has_more: bool
 
 
+class HoldView(msgspec.Struct, omit_defaults=True):
+    run: str
+    why: str
+    people: int
+    opened_at: str
+
+
 class SourceView(msgspec.Struct, omit_defaults=True):
     """`state` is one of ok, stale, failing, paused, unconfigured, new (nothing read yet)."""
 
@@ -134,13 +146,6 @@ class SourceView(msgspec.Struct, omit_defaults=True):
     vendor: str | None = None
     last_run: RunView | None = None
     open_hold: HoldView | None = None
-
-
-class HoldView(msgspec.Struct, omit_defaults=True):
-    run: str
-    why: str
-    people: int
-    opened_at: str
 
 
 class Claimant(msgspec.Struct, omit_defaults=True):
@@ -180,3 +185,16 @@ class TokenView(msgspec.Struct, omit_defaults=True):
     revoked_at: str | None = None
     revoked_by: str | None = None
     last_used_at: str | None = None
+
+
+class ExplainView(msgspec.Struct, omit_defaults=True):
+    """Why an address does or does not answer. `why` is a sentence for a human, `notes` more of them."""
+
+    address: str
+    matched: str
+    answers: bool
+    why: str
+    notes: list[str]
+    user: UserView | None = None
+    claimants: list[Claimant] = []
+    hold: HoldView | None = None

@@ -1,0 +1,111 @@
+"""The hot path: whose keys an address, a user or a key value leads to, each in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sync.store.engine import Store
+
+
+class StoredKey(msgspec.Struct):
+    """A key as the lookup needs it; `is_active` is derived here, never stored."""
+
+    id: str
+    name: str
+    sealed: bytes
+    is_active: bool
+
+
+class Found(msgspec.Struct):
+    """What one lookup found. `outcome` is found, user_not_found, user_removed or address_contested.
+
+    `standing` = the user is active, not expired, not blocked, and the source not failed closed; `token_ok` = the asked jti
+    stands unrevoked; `holds_asked` = the user holds the asked address; `key_id`/`key_active` = the key that authenticates.
+    """
+
+    outcome: str
+    token_ok: bool = False
+    user_id: str = ""
+    email: str = ""
+    source: str = ""
+    synced_at: int | None = None
+    standing: bool = False
+    holds_asked: bool = False
+    keys: list[StoredKey] = []
+    key_id: str = ""
+    key_active: bool = False
+
+
+_COLUMNS = """
+select (select 1 from token t where t.jti = :jti and t.revoked_at is null and t.expires_at > :now),
+  u.id, u.email, u.state, u.blocked_at, u.expires_at, u.source, s.read_at, s.succeeded_at, s.fail_closed_after_ms,
+  k.id, k.name, k.sealed, k.enabled, k.expires_at, k.created_at,
+"""
+_USER = """
+left join source s on s.name = u.source
+left join virtual_key k on k.user_id = u.id and k.deleted_at is null
+"""
+_BY_ADDRESS = f"""{_COLUMNS}
+  case when u.id is null then (
+    select max(case when o.state = 'removed' then 1 else 2 end) from claim x join "user" o on o.id = x.user_id
+    where x.matched = :matched and (o.state = 'removed' or x.dropped_at is null)) end
+from (select 1) left join claim c on c.matched = :matched and c.held left join "user" u on u.id = c.user_id {_USER}"""
+_HOLDS = """exists (select 1 from claim c where c.matched = :asked and c.user_id = u.id and c.held)"""
+_BY_USER = f"""{_COLUMNS} {_HOLDS} from (select 1) left join "user" u on u.id = :user_id {_USER}"""
+_BY_KEY = """{columns} {holds}, b.id, b.enabled, b.expires_at
+from virtual_key b join "user" u on u.id = b.user_id {user} where b.digest in ({digests}) and b.deleted_at is null"""
+
+
+def by_address(store: Store, matched: str, *, jti: str | None) -> Found:
+    """Return whoever holds the address (in its compared form), and whether the token `jti` stands."""
+    now = store.now()
+    rows = store.query(_BY_ADDRESS, {"matched": matched, "jti": jti, "now": now})
+    first = rows[0]
+    if first[1] is None:
+        outcome = {None: "user_not_found", 1: "user_removed", 2: "address_contested"}[first[16]]
+        return Found(outcome, token_ok=first[0] is not None)
+    return _found(rows, now)
+
+
+def by_user(store: Store, user_id: str, *, asked: str | None, jti: str | None) -> Found:
+    """Return one user, whether the token `jti` stands, and whether the user holds the address `asked`."""
+    now = store.now()
+    rows = store.query(_BY_USER, {"user_id": user_id, "asked": asked, "jti": jti, "now": now})
+    if rows[0][1] is None:
+        return Found("user_not_found", token_ok=rows[0][0] is not None)
+    found = _found(rows, now)
+    found.holds_asked = bool(rows[0][16])
+    return found
+
+
+def by_key(store: Store, digests: Sequence[bytes], *, asked: str | None) -> Found | None:
+    """Return the owner of the key whose value has one of these digests, None when no key has."""
+    now = store.now()
+    names = [f"d{number}" for number in range(len(digests))]
+    statement = _BY_KEY.format(columns=_COLUMNS, holds=_HOLDS, user=_USER, digests=", ".join(f":{name}" for name in names))
+    rows = store.query(statement, {"jti": None, "asked": asked, "now": now, **dict(zip(names, digests, strict=True))})
+    if not rows:
+        return None
+    found = _found(rows, now)
+    found.holds_asked = bool(rows[0][16])
+    found.key_id = rows[0][17]
+    found.key_active = found.standing and bool(rows[0][18]) and not _past(rows[0][19], now)
+    return found
+
+
+def _found(rows: list[Any], now: int) -> Found:
+    token, user_id, email, state, blocked_at, expires_at, source, read_at, succeeded_at, closed_after = rows[0][:10]
+    closed = closed_after is not None and (succeeded_at is None or now - succeeded_at > closed_after)
+    standing = state == "active" and blocked_at is None and not _past(expires_at, now) and not closed
+    rows = sorted((row[10:16] for row in rows if row[10] is not None), key=lambda key: (key[5], key[0]))
+    keys = [StoredKey(key[0], key[1], key[2], standing and bool(key[3]) and not _past(key[4], now)) for key in rows]
+    keys.sort(key=lambda key: not key.is_active)
+    outcome = "user_removed" if state == "removed" else "found"
+    return Found(outcome, token is not None, user_id, email, source, read_at, standing, False, keys)
+
+
+def _past(at: int | None, now: int) -> bool:
+    return at is not None and at <= now
