@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +176,16 @@ class Slapd:
 
     # -- one at a time, while it runs -----------------------------------------------------------------------------
 
-    def connect(self, dn: str = "", password: str = PASSWORD) -> ldap3.Connection:
-        """Return an ldap3 connection, by default as the directory's administrator. Failed operations raise."""
+    @contextmanager
+    def connect(self, dn: str = "", password: str = PASSWORD) -> Iterator[ldap3.Connection]:
+        """Yield an ldap3 connection, by default as the directory's administrator. Failed operations raise."""
         server = ldap3.Server("127.0.0.1", self.port, get_info=ldap3.NONE, connect_timeout=10)
-        return ldap3.Connection(server, dn or self.admin_dn, password, auto_bind=ldap3.AUTO_BIND_NO_TLS, raise_exceptions=True, check_names=False)
+        connection = ldap3.Connection(server, dn or self.admin_dn, password, raise_exceptions=True, check_names=False)
+        try:
+            connection.bind(read_server_info=False)
+            yield connection
+        finally:
+            connection.unbind()
 
     def add(self, dn: str, **attributes: Any) -> str:
         """Add an entry; `objectClass` is part of the attributes. Returns the DN."""
