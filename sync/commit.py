@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
-from sqlalchemy import Connection
 
 from sync import plan
 from sync.guard import Loss
 from sync.policy import Rule
 from sync.settings import SourceSettings
 from sync.store import holds, issuing, kept
+from sync.store.engine import Connection
 from sync.store.holders import Contested, settle
 from sync.store.keeping import Keeper, Keeping
 from sync.store.outcome import ChangeLog

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
-
 from sync import plan
 from sync.address import MalformedAddress, normalise
 from sync.directory import Page, Person, Proof, Reading, Refused
@@ -14,7 +12,7 @@ from sync.policy import Rule, wanted
 from sync.pulse import Pulse
 from sync.settings import SourceSettings
 from sync.store import kept
-from sync.store.engine import Store
+from sync.store.engine import Connection, Store
 from sync.store.lease import Progress
 from sync.store.staging import StagedPerson, Staging
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from sync import jump, weigh
 from sync.commit import Commit, settle_holds
 from sync.directory import Source
@@ -20,7 +18,7 @@ from sync.policy import compile_rules
 from sync.pulse import Pulse
 from sync.settings import Policy, SourceSettings
 from sync.store import kept
-from sync.store.engine import Store
+from sync.store.engine import Connection, Store
 from sync.store.facts import SourceFacts, count_refused_bind, keep_stamp, source_facts
 from sync.store.lease import Lease, Progress, check, fail, start, this_process
 from sync.store.outcome import ChangeLog, Ending, accept_read, end

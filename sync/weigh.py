@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
-
 from sync import guard, plan
 from sync.directory import Absent, Finding, Proof, Reading
 from sync.guard import Loss, Ruling, Scale
 from sync.policy import Rule, vanished
-from sync.settings import SourceSettings
+from sync.settings import GuardSettings, SourceSettings
 from sync.store import holds, kept
+from sync.store.engine import Connection
 from sync.store.facts import SourceFacts
 from sync.store.staging import Staging, known_users
 from sync.user import Kept, Known, UserPlan
@@ -32,7 +31,7 @@ class Picture:
     over_quarantine: list[tuple[str, str]] = field(default_factory=list)
     losses: dict[Loss, str] = field(default_factory=dict)
     forced: dict[Loss, str] = field(default_factory=dict)
-    ruling: Ruling = field(default_factory=lambda: guard.rule(frozenset(), Scale(guard.GuardSettings(), 0)))
+    ruling: Ruling = field(default_factory=lambda: guard.rule(frozenset(), Scale(GuardSettings(), 0)))
     clock_jump: str = ""
 
     def withheld(self, user_id: str) -> frozenset[str]:

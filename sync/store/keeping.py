@@ -16,6 +16,11 @@ touched = Table("touched", _temporary, Column("matched", Text, primary_key=True)
 touched_user = Table("touched_user", _temporary, Column("user_id", Text, primary_key=True), prefixes=["TEMPORARY"])
 """Users whose `email` is to be made equal to an address they hold."""
 
+EMAIL_OF = (
+    '(coalesce((select c.spelt from claim c where c.user_id = "user".id and c.held'
+    " order by c.is_primary desc, c.dropped_at is not null, c.position, c.matched limit 1), ''))"
+)
+"""An address that the user holds: the primary, else the first listed, else none."""
 _INSERT_USER = text(
     'insert into "user" (id, source, external_id, place, username, name, email, state, expires_at, fingerprint, dropped,'
     " created_at, updated_at, missing_reads) values"
@@ -104,14 +109,8 @@ class Keeper:
         self._touch((row["matched"] for row in rows), (row["user_id"] for row in rows))
 
     def refresh_emails(self) -> None:
-        """Make `email` of every touched user an address the user holds: the primary, else the first listed, else none."""
-        self._connection.execute(
-            text(
-                'update "user" set email = coalesce((select c.spelt from claim c where c.user_id = "user".id and c.held'
-                " order by c.is_primary desc, c.dropped_at is not null, c.position, c.matched limit 1), '')"
-                " where id in (select user_id from touched_user)"
-            )
-        )
+        """Make `email` of every touched user an address the user holds."""
+        self._connection.execute(text(f'update "user" set email = {EMAIL_OF} where id in (select user_id from touched_user)'))
 
     def _user_row(self, one: Keeping) -> dict[str, Any]:
         plan = one.plan

@@ -85,7 +85,7 @@ def views(connection: Connection, rows: Sequence[Row[Any]], now: int) -> list[Us
     """Return rows of the user table as the contract shows them, in the same order."""
     ids = [row.id for row in rows]
     emails, keys, groups = _claims(connection, ids), _keys(connection, ids), _groups(connection, ids)
-    seen = dict(connection.execute(text("select name, read_at from source")).tuples().all())
+    seen = {row.name: row.read_at for row in connection.execute(text("select name, read_at from source"))}
     return [_view(row, emails[row.id], keys[row.id], groups[row.id], seen.get(row.source), now) for row in rows]
 
 
@@ -138,5 +138,5 @@ def _groups(connection: Connection, ids: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _of(connection: Connection, query: str, ids: list[str]) -> Sequence[Row[Any]]:
+def _of(connection: Connection, query: str, ids: list[str]) -> Sequence[Any]:
     return connection.execute(text(query).bindparams(bindparam("ids", expanding=True)), {"ids": ids}).all()
