@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sync.directory import Absent, Finding, Person, Proof, Refused
-from sync.settings import SourceSettings
 from sync.settings import Secret as Hidden
+from sync.settings import SourceSettings
 from sync.sources import open_source
 from tests.servers.slapd import Slapd
 
