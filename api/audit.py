@@ -118,4 +118,4 @@ class AuditLog:
 def _line(at: float, facts: dict[str, Any]) -> bytes:
     millis = int(at * 1000)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(millis // 1000))
-    return msgspec.json.encode({"time": f"{stamp}.{millis % 1000:03d}Z", **facts}) + b"\n"
+    return msgspec.json.encode({"time": f"{stamp}.{millis % 1000:03d}Z", **facts}, enc_hook=str) + b"\n"

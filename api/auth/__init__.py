@@ -1,0 +1,1 @@
+"""Who asks: tokens of rosterd's own issuer and virtual keys. The only door to PyJWT."""

@@ -1,0 +1,121 @@
+"""Who may read whose keys: the caller is identified and the store asked in one query."""
+
+from __future__ import annotations
+
+import msgspec
+
+from api.auth.bearers import Credential
+from api.auth.passes import NotOurs, Pass
+from api.desk import Desk
+from api.errors import Refusal, not_permitted, unauthenticated
+from sync.address import MalformedAddress, normalise
+from sync.store import lookup, tokens
+from sync.store.lookup import Found
+
+ANY_USER = frozenset({"admin", "lookup"})
+
+
+class Trail(msgspec.Struct):
+    """What is known of a lookup so far: the audit record of it, however it ends. `caller` is a jti or the id of a key."""
+
+    client: str
+    role: str | None = None
+    caller: str | None = None
+    matched: str | None = None
+    user_id: str | None = None
+
+
+class Asking:
+    """One lookup: `address` as decoded from the path, None on /me."""
+
+    def __init__(self, desk: Desk, address: str | None, trail: Trail) -> None:
+        self._desk = desk
+        self._store = desk.context.store
+        self._trail = trail
+        self._malformed = ""
+        if address is not None:
+            try:
+                trail.matched = normalise(address)
+            except MalformedAddress as error:
+                self._malformed = str(error)
+
+    def find(self, credential: Credential) -> Found:
+        """Return the user that the caller may see and asked for. Raises Refusal for everything else."""
+        found = self._identify(credential)
+        self._trail.user_id = found.user_id or None
+        if found.outcome != "found":
+            raise _not_found(found.outcome, self._trail.matched is not None)
+        if not found.email:
+            raise Refusal(404, "user_not_found", "This user holds no address now.")
+        return found
+
+    def _identify(self, credential: Credential) -> Found:
+        if credential.is_key:
+            return self._by_key(credential.text)
+        try:
+            said = self._desk.passes.read(credential.text)
+        except NotOurs:
+            return self._by_key(credential.text)
+        if said is None:
+            raise unauthenticated()
+        self._trail.role, self._trail.caller = said.role, said.jti
+        found = self._by_device(said) if said.role == "device" else self._by_token(said)
+        self._desk.uses.add(said.jti)
+        return found
+
+    def _by_token(self, said: Pass) -> Found:
+        """Answer a token that may ask for anybody, within its bounds; any other stands only to be told no."""
+        matched = self._trail.matched
+        if matched is None or said.role not in ANY_USER:
+            self._check_stands(said)
+            self._check_address()
+            if said.role not in ANY_USER:
+                raise not_permitted()
+            raise Refusal(403, "bearer_has_no_user", "This bearer stands for no user; ask by address.")
+        found = lookup.by_address(self._store, matched, jti=said.jti)
+        if not found.token_ok:
+            raise unauthenticated()
+        if not said.reaches(matched, self._trail.client):
+            raise Refusal(403, "outside_bounds", "This token was not issued for this address, or not for this network.")
+        return found
+
+    def _by_device(self, said: Pass) -> Found:
+        found = lookup.by_user(self._store, said.user_id or "", asked=self._trail.matched, jti=said.jti)
+        if not found.token_ok:
+            raise unauthenticated()
+        return self._own(found)
+
+    def _by_key(self, value: str) -> Found:
+        found = lookup.by_key(self._store, self._desk.context.vault.digests(value), asked=self._trail.matched)
+        if found is None:
+            raise unauthenticated()
+        self._trail.role, self._trail.caller = "key", found.key_id
+        if not found.key_active:
+            raise unauthenticated()
+        return self._own(found)
+
+    def _own(self, found: Found) -> Found:
+        """Let a bearer that stands for one user see that user: any other address is compared, never looked up."""
+        self._check_address()
+        if self._trail.matched is not None and not found.holds_asked:
+            raise Refusal(403, "other_user", "This bearer may ask for its own user only.")
+        return found
+
+    def _check_stands(self, said: Pass) -> None:
+        if tokens.usable(self._store, said.jti) is None:
+            raise unauthenticated()
+
+    def _check_address(self) -> None:
+        if self._malformed:
+            raise Refusal(400, "invalid_email", f"The address {self._malformed}.", param="email")
+
+
+_MISSING = {
+    "user_not_found": "No user holds this address.",
+    "user_removed": "The user was removed: the directory has not shown them for longer than the grace.",
+    "address_contested": "Several entries list this address and none holds it; an admin can settle it.",
+}
+
+
+def _not_found(outcome: str, by_address: bool) -> Refusal:
+    return Refusal(404, outcome, _MISSING[outcome], param="email" if by_address else "")

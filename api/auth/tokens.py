@@ -1,0 +1,112 @@
+"""Tokens of rosterd's own issuer: JWTs with HS256, valid only while their `jti` stands in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from typing import Any
+
+import jwt
+
+from api.settings import ApiSettings
+from sync.address import MalformedAddress, normalise_domain
+from sync.errors import InvalidRequest
+from sync.ids import new_jti
+from sync.settings import Secret
+from sync.store import tokens
+from sync.store.engine import Store
+from sync.store.tables import Token
+from sync.store.views import TokenView
+
+ROLES = ("admin", "operator", "lookup", "device", "scim")
+LONGEST_TTL = 3650 * 86_400
+"""Seconds. Ten years: longer is a mistake in the unit."""
+
+LONGEST_LABEL = 200
+
+
+def issue_token(
+    store: Store,
+    settings: ApiSettings,
+    *,
+    role: str,
+    ttl: int,
+    by: str,
+    user_id: str | None = None,
+    label: str = "",
+    domain: str | None = None,
+    cidr: str | None = None,
+    max_users: int | None = None,
+    source: str | None = None,
+) -> tuple[str, TokenView]:
+    """Return a new token, shown this once, and its record. `ttl` in seconds.
+
+    A device token needs `user_id`, a scim token `source`; `domain`, `cidr` and `max_users` bound a lookup token. Raises InvalidRequest.
+    """
+    _check(role, ttl, label, user_id=user_id, source=source, max_users=max_users)
+    domain, cidr = _checked_domain(role, domain), _checked_cidr(role, cidr)
+    now = store.now() // 1000 * 1000
+    row = Token(
+        jti=new_jti(), role=role, user_id=user_id, source=source, label=label, domain=domain, cidr=cidr, max_users=max_users,
+        issued_at=now, issued_by=by, expires_at=now + ttl * 1000,
+    )  # fmt: skip
+    view = tokens.add(store, row)
+    return sign(row, settings), view
+
+
+def sign(row: Token, settings: ApiSettings) -> str:
+    """Return the JWT of a token's row, signed with the newest secret."""
+    optional = {"sub": row.user_id, "source": row.source, "domain": row.domain, "cidr": row.cidr}
+    claims: dict[str, Any] = {
+        "iss": settings.issuer,
+        "aud": settings.audience,
+        "jti": row.jti,
+        "role": row.role,
+        "iat": row.issued_at // 1000,
+        "exp": row.expires_at // 1000,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+    secret = settings.secrets[0]
+    return jwt.encode(claims, secret.reveal(), algorithm="HS256", headers={"kid": key_id(secret)})
+
+
+def key_id(secret: Secret) -> str:
+    """Return the `kid` of a secret: the beginning of a digest, which says nothing of a secret of 32 random octets."""
+    return hashlib.sha256(b"rosterd kid" + secret.reveal().encode()).hexdigest()[:8]
+
+
+def _check(role: str, ttl: int, label: str, *, user_id: str | None, source: str | None, max_users: int | None) -> None:
+    if role not in ROLES:
+        raise InvalidRequest("invalid_role", f"A role is one of {', '.join(ROLES)}.", param="role")
+    if not 0 < ttl <= LONGEST_TTL:
+        raise InvalidRequest("invalid_ttl", "A token lives longer than no time and at most ten years.", param="ttl")
+    if len(label) > LONGEST_LABEL or not label.isprintable():
+        raise InvalidRequest("invalid_label", f"A label has at most {LONGEST_LABEL} printable characters.", param="label")
+    if (role == "device") != (user_id is not None):
+        raise InvalidRequest("invalid_user", "A device token stands for one user, and no other token does.", param="user")
+    if (role == "scim") != (source is not None):
+        raise InvalidRequest("invalid_source", "A scim token is for one source, and no other token is.", param="source")
+    if max_users is not None and (role != "lookup" or max_users < 1):
+        raise InvalidRequest("invalid_max_users", "Only a lookup token is bounded to a number of users, at least one.", param="max_users")
+
+
+def _checked_domain(role: str, domain: str | None) -> str | None:
+    if domain is None:
+        return None
+    if role != "lookup":
+        raise InvalidRequest("invalid_domain", "Only a lookup token is bounded to a domain.", param="domain")
+    try:
+        return normalise_domain(domain.removeprefix("@"))
+    except MalformedAddress as error:
+        raise InvalidRequest("invalid_domain", f"The domain {error}.", param="domain") from None
+
+
+def _checked_cidr(role: str, cidr: str | None) -> str | None:
+    if cidr is None:
+        return None
+    if role != "lookup":
+        raise InvalidRequest("invalid_cidr", "Only a lookup token is bounded to a network.", param="cidr")
+    try:
+        return str(ipaddress.ip_network(cidr))
+    except ValueError:
+        raise InvalidRequest("invalid_cidr", "A network is written like 10.20.0.0/16, with no bits set after the prefix.", param="cidr") from None

@@ -1,0 +1,63 @@
+"""What all routes of one app share beside the context: who was seen failing, which signatures are known, whose address counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio import CapacityLimiter
+from litestar import Request
+from litestar.datastructures import State
+
+from api.auth.passes import PassCheck
+from api.auth.uses import Uses
+from api.clients import Clients, Headers, HostNames
+from api.context import ApiContext
+from api.errors import Refusal
+from api.throttle import Throttle
+
+Call = Request[Any, Any, State]
+
+
+class Desk:
+    """Made once per app. Everything here lives on the event loop."""
+
+    def __init__(self, context: ApiContext) -> None:
+        self.context = context
+        self.passes = PassCheck(context.settings, context.store.now)
+        self.uses = Uses(context.store)
+        self.throttle = Throttle()
+        self.clients = Clients(context.settings)
+        self.hosts = HostNames(context.settings)
+        self.looks = CapacityLimiter(4)
+        """Threads for looking at the store that do not wait behind writes."""
+        self.streams = 0
+        """How many event streams are open."""
+
+    def client(self, scope: Any) -> str:
+        """Return the address of the client, "" on the unix socket."""
+        peer = scope.get("client")
+        headers: Headers = scope["headers"]
+        return self.clients.address(peer[0] if peer else "", headers)
+
+    def slow_down(self, refusal: Refusal, client: str) -> Refusal:
+        """Return the refusal, or the 429 that replaces a 401 when this client has failed too often."""
+        wait = self.throttle.fail(client) if refusal.status == 401 else 0
+        if not wait:
+            return refusal
+        return Refusal(429, "too_many_failures", "Too many failed authentications from this address.", headers=(("Retry-After", str(wait)),))
+
+
+def desk_of(call: Call) -> Desk:
+    """Return the desk of the app that a request reached."""
+    desk: Desk = call.app.state.desk
+    return desk
+
+
+def context_of(call: Call) -> ApiContext:
+    """Return the context of the app that a request reached."""
+    return desk_of(call).context
+
+
+def event_id_of(scope: Any) -> str:
+    """Return the request id that the front gave."""
+    return str(scope["state"]["event_id"])

@@ -1,0 +1,85 @@
+"""What every request passes before any route: a request id, the Host check, the rules for writes, the raw path; and the last net for a bug."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from api.desk import Desk
+from api.errors import Refusal, refuse
+from api.paths import route_path
+from api.reply import error_reply
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Front:
+    """Wraps the Litestar app. Pure ASGI and short, because every lookup passes it."""
+
+    def __init__(self, app: Any, desk: Desk) -> None:
+        self._app = app
+        self._desk = desk
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        event_id = os.urandom(16).hex()
+        scope["state"] = {**scope.get("state", {}), "event_id": event_id}
+        scope["path"] = route_path(scope["raw_path"])
+        status = 0
+
+        async def sending(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", event_id.encode())]
+            await send(message)
+
+        # A HEAD is answered like a GET; the server leaves the body out, by the scope it made itself.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        try:
+            refusal = self._refuse(scope)
+            await (error_reply(refusal, event_id) if refusal else self._app)(inner, receive, sending)
+        except Exception as error:
+            refusal = refuse(error, event_id)
+            if status:
+                raise
+            await error_reply(refusal, event_id)(scope, receive, sending)
+        if scope["method"] not in _READS:
+            self._record_write(scope, event_id, status)
+
+    def _refuse(self, scope: Any) -> Refusal | None:
+        """Return why a request goes no further, whoever sends it."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or not self._desk.hosts.accepts(hosts[0]):
+            return Refusal(421, "unknown_host", "rosterd does not answer to this Host; [http] hosts lists the names it does.")
+        if scope["method"] in _READS:
+            return None
+        return self._refuse_write({bytes(name): bytes(value) for name, value in scope["headers"]}, hosts[0])
+
+    def _refuse_write(self, headers: dict[bytes, bytes], host: bytes) -> Refusal | None:
+        origin = headers.get(b"origin")
+        if origin is not None and not self._desk.hosts.is_own_origin(origin, host):
+            return Refusal(403, "foreign_origin", "A page of another origin may not write here.")
+        length = headers.get(b"content-length", b"0")
+        has_body = length.strip(b"0") != b"" or b"transfer-encoding" in headers
+        kind = headers.get(b"content-type", b"application/json" if not has_body else b"")
+        if kind.partition(b";")[0].strip().lower() != b"application/json":
+            return Refusal(400, "json_required", "A write needs Content-Type: application/json.", param="Content-Type")
+        if length.isdigit() and int(length) > self._desk.context.settings.max_body:
+            return Refusal(413, "body_too_large", "The body is larger than this route takes.")
+        return None
+
+    def _record_write(self, scope: Any, event_id: str, status: int) -> None:
+        """Leave an audit record of a write that reached a route, done or refused."""
+        template = scope.get("path_template")
+        if not template:
+            return
+        state = scope["state"]
+        caller = state.get("caller")
+        self._desk.context.audit.record(
+            kind="write", event_id=event_id, role=caller.role if caller else None, caller=caller.jti if caller else None,
+            client=self._desk.client(scope), action=f"{scope['method']} {template}",
+            target={**scope.get("path_params", {}), **state.get("target", {})}, status=status,
+        )  # fmt: skip

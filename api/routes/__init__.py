@@ -1,0 +1,1 @@
+"""One module per noun of the contract: the routes, and what they take and give."""

@@ -1,0 +1,140 @@
+"""The lookup: the virtual keys of one user. Runs on the event loop itself, for the store answers in microseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ASGIApp, Scope
+
+from api.auth.asking import Asking, Trail
+from api.auth.bearers import read_credential
+from api.desk import Desk, event_id_of
+from api.errors import Refusal, refuse
+from api.negotiation import has_already, wants_text
+from api.paths import decode_segment
+from api.reply import JSON, TEXT, Reply, error_reply
+from sync.store.lookup import Found
+from sync.store.views import rfc3339
+
+
+class KeyValue(msgspec.Struct):
+    """A virtual key with its value."""
+
+    id: str
+    name: str
+    value: str
+    is_active: bool
+
+
+class LookupAnswer(msgspec.Struct):
+    """Exactly these members, never null."""
+
+    user_id: str
+    email: str
+    virtual_keys: list[KeyValue]
+
+
+_RESPONSES = {
+    200: ResponseSpec(LookupAnswer, description="The user's keys, active first; as `text/plain` the first active value and a newline."),
+    204: ResponseSpec(None, description="`Accept: text/plain`, and no key is active."),
+    304: ResponseSpec(None, description="What `If-None-Match` names is what would be sent now."),
+}
+
+
+@get(
+    "/api/users/email/{email:str}/virtual-keys",
+    operation_id="look_up_by_email",
+    summary="The virtual keys of whoever holds an address",
+    responses=_RESPONSES,
+    status_code=200,
+    tags=["lookup"],
+)
+async def look_up_by_email(scope: Scope, email: str) -> ASGIApp:
+    """Answer for one address."""
+    return _answer(scope, email)
+
+
+@get(
+    "/api/governance/users/email/{email:str}/virtual-keys",
+    operation_id="look_up_by_email_in_governance",
+    summary="The same, under the newer path",
+    responses=_RESPONSES,
+    status_code=200,
+    tags=["lookup"],
+)
+async def look_up_in_governance(scope: Scope, email: str) -> ASGIApp:
+    """Answer for one address."""
+    return _answer(scope, email)
+
+
+@get(
+    "/api/users/me/virtual-keys",
+    operation_id="look_up_me",
+    summary="The virtual keys of the user that the bearer stands for",
+    responses=_RESPONSES,
+    status_code=200,
+    tags=["lookup"],
+)
+async def look_up_me(scope: Scope) -> ASGIApp:
+    """Answer for the bearer's own user."""
+    return _answer(scope, None)
+
+
+def _answer(scope: Any, segment: str | None) -> ASGIApp:
+    """Answer, and leave one audit record however it ends."""
+    desk: Desk = scope["litestar_app"].state.desk
+    event_id = event_id_of(scope)
+    trail = Trail(desk.client(scope))
+    outcome = ""
+    try:
+        reply, outcome = _look_up(desk, scope["headers"], segment, trail)
+        return reply
+    except Exception as error:
+        refusal = desk.slow_down(refuse(error, event_id), trail.client)
+        outcome = refusal.code
+        return error_reply(refusal, event_id)
+    finally:
+        _record(desk, event_id, trail, outcome)
+
+
+def _look_up(desk: Desk, headers: Any, segment: str | None, trail: Trail) -> tuple[Reply, str]:
+    credential = read_credential(headers)
+    try:
+        address = None if segment is None else decode_segment(segment, "email")
+    except Refusal:
+        address = ""  # no address either; but first the caller is identified
+    found = Asking(desk, address, trail).find(credential)
+    own = trail.caller if trail.role == "key" and desk.context.settings.key_sees == "own" else None
+    return _reply(desk, headers, found, own)
+
+
+def _reply(desk: Desk, headers: Any, found: Found, own: str | None) -> tuple[Reply, str]:
+    """Return the answer and its outcome for the audit. `own` = the only key to show."""
+    vault = desk.context.vault
+    keys = [
+        KeyValue(key.id, key.name, vault.open(key.sealed, key.id, found.user_id), key.is_active) for key in found.keys if own is None or key.id == own
+    ]
+    if wants_text(headers):
+        kind, body = TEXT, next((f"{key.value}\n".encode() for key in keys if key.is_active), b"")
+    else:
+        kind, body = JSON, msgspec.json.encode(LookupAnswer(found.user_id, found.email, keys))
+    etag = b'"%s"' % vault.tag("etag", kind, body)[:32].encode()
+    sent = [(b"cache-control", b"no-store"), (b"vary", b"Accept"), (b"etag", etag)]
+    if found.synced_at is not None:
+        sent.append((b"x-roster-synced-at", (rfc3339(found.synced_at) or "").encode()))
+    if has_already(headers, etag):
+        return Reply(304, sent), "not_modified"
+    if not body:
+        return Reply(204, sent), "no_active_key"
+    return Reply(200, sent, body, kind), "found"
+
+
+def _record(desk: Desk, event_id: str, trail: Trail, outcome: str) -> None:
+    asked = desk.context.vault.tag("asked", trail.matched.encode()) if trail.matched is not None else None
+    desk.context.audit.record(
+        kind="lookup", event_id=event_id, role=trail.role, caller=trail.caller, client=trail.client, asked=asked, user_id=trail.user_id,
+        outcome=outcome,
+    )  # fmt: skip

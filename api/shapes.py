@@ -1,0 +1,140 @@
+"""What the routes of administration take and give, beside the store's own views: one object in its noun, lists in the plural."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from sync.store.keys import OwnedKey
+from sync.store.views import ChangeView, ConflictView, ExplainView, RunView, SourceView, TokenView, UserView
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class RunRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """What to sync. `only` = the address of one person to read and apply at once."""
+
+    source: Text
+    mode: Literal["incremental", "full"] | None = None
+    dry_run: bool = False
+    only: str = ""
+
+
+class GiveRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Who shall hold an address."""
+
+    address: Text
+    user_id: Text
+
+
+class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A token to issue. `user` = the address or id of a device token's user; `ttl` a duration as in the configuration."""
+
+    role: Literal["admin", "operator", "lookup", "device", "scim"]
+    ttl: str = "90d"
+    user: str | None = None
+    label: str = ""
+    domain: str | None = None
+    cidr: str | None = None
+    max_users: int | None = None
+    source: str | None = None
+
+
+class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A key to mint."""
+
+    name: Text
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class KeyChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What shall be different about a key; what is left out stays."""
+
+    name: Text | None = None
+    is_active: bool | None = None
+
+
+class RunAnswer(msgspec.Struct):
+    run: RunView
+
+
+class RunsAnswer(msgspec.Struct, omit_defaults=True):
+    runs: list[RunView]
+    cursor: str | None = None
+
+
+class ChangesAnswer(msgspec.Struct, omit_defaults=True):
+    changes: list[ChangeView]
+    cursor: str | None = None
+
+
+class SourceAnswer(msgspec.Struct):
+    source: SourceView
+
+
+class SourcesAnswer(msgspec.Struct):
+    sources: list[SourceView]
+
+
+class UserAnswer(msgspec.Struct):
+    user: UserView
+
+
+class ConflictsAnswer(msgspec.Struct):
+    conflicts: list[ConflictView]
+
+
+class ExplainAnswer(msgspec.Struct):
+    explanation: ExplainView
+
+
+class IssuedToken(TokenView, omit_defaults=True, kw_only=True):
+    """A token's record with the token itself, which nobody can ask for again."""
+
+    value: str
+
+
+class IssuedTokenAnswer(msgspec.Struct):
+    token: IssuedToken
+
+
+class TokenAnswer(msgspec.Struct):
+    token: TokenView
+
+
+class TokensAnswer(msgspec.Struct):
+    tokens: list[TokenView]
+
+
+class MintedKey(OwnedKey, omit_defaults=True, kw_only=True):
+    """A key with its value, shown this once."""
+
+    value: str
+
+
+class MintedKeyAnswer(msgspec.Struct):
+    virtual_key: MintedKey
+
+
+class KeyAnswer(msgspec.Struct):
+    virtual_key: OwnedKey
+
+
+class KeysAnswer(msgspec.Struct):
+    virtual_keys: list[OwnedKey]
+
+
+class Liveness(msgspec.Struct):
+    status: str
+    version: str
+
+
+class Readiness(msgspec.Struct, omit_defaults=True):
+    """`stale` names the sources whose last completed read is older than they allow; lookups are answered all the same."""
+
+    status: str
+    version: str
+    stale: list[str]
+    why: str | None = None
