@@ -124,17 +124,9 @@ class _Attempt:
         with self._phase("plan", "keys"):
             with self._store.read(on=connection):
                 due = list(staging.entitled(connection, self._source.name))
-                owners = {external_id: staging.new_user_id(connection, external_id) for external_id, user_id, _ in due if user_id is None}
             expiry = {rule.name: rule.expires_after for rule in self._rules}
-            keys = []
-            for external_id, user_id, policy in due:
-                owner = user_id or owners[external_id]
-                if owner is not None:
-                    keys.append(self._sealed(external_id, owner, policy, expiry[policy]))
-                if len(keys) >= kept.BATCH:
-                    staging.add_keys(keys)
-                    keys = []
-            staging.add_keys(keys)
+            for batch in kept.batches(due):
+                staging.add_keys([self._sealed(external_id, user_id, policy, expiry[policy]) for external_id, user_id, policy in batch])
 
     def _sealed(self, external_id: str, user_id: str, policy: str, expires_after: int | None) -> StagedKey:
         key_id, vault = new_key_id(), self._setting.vault

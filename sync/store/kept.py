@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, text
 
@@ -23,10 +24,13 @@ _GROUPS = text("select m.user_id, g.external_id from membership m join directory
 BATCH = 1000
 
 
-def batches(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Yield `ids` in lists that fit one statement."""
-    batch: list[str] = []
-    for one in ids:
+T = TypeVar("T")
+
+
+def batches(things: Iterable[T]) -> Iterator[list[T]]:
+    """Yield `things` in lists that fit one statement."""
+    batch: list[T] = []
+    for one in things:
         batch.append(one)
         if len(batch) == BATCH:
             yield batch

@@ -130,20 +130,15 @@ class Staging:
         """Return how many staged people each policy wants to give a key."""
         return {row[0]: row[1] for row in connection.execute(text("select policy, count(*) from staged_policy group by policy"))}
 
-    def entitled(self, connection: Connection, source: str) -> Iterator[tuple[str, str | None, str]]:
-        """Yield (external id, user id or None for somebody new, policy) of active people whom a policy owes its first key."""
+    def entitled(self, connection: Connection, source: str) -> Iterator[tuple[str, str, str]]:
+        """Yield (external id, user id, policy) of active people, known or noted as new, whom a policy owes its first key."""
         query = text(
-            "select p.external_id, u.id, p.policy from staged_policy p join staged s on s.external_id = p.external_id"
-            ' left join "user" u on u.source = :source and u.external_id = p.external_id'
+            "select p.external_id, coalesce(u.id, v.user_id), p.policy from staged_policy p join staged s on s.external_id = p.external_id"
+            ' left join "user" u on u.source = :source and u.external_id = p.external_id left join verdict v on v.external_id = p.external_id'
             " left join virtual_key k on k.user_id = u.id and k.policy = p.policy where k.id is null and s.active"
         )
         for row in connection.execute(query, {"source": source}):
             yield row[0], row[1], row[2]
-
-    def new_user_id(self, connection: Connection, external_id: str) -> str | None:
-        """Return the user id noted for a new person."""
-        found = connection.execute(select(_verdict.c.user_id).where(_verdict.c.external_id == external_id)).scalar_one_or_none()
-        return str(found) if found is not None else None
 
     def add_keys(self, keys: Sequence[StagedKey]) -> None:
         """Stage sealed keys."""

@@ -67,13 +67,15 @@ class SourceRow(SQLModel, table=True):
 
 
 class User(SQLModel, table=True):
-    """What we remember of a person. `last_seen_at` empty = seen by the source's last completed read."""
+    """What we remember of a person. `last_seen_at` empty = seen by the source's last completed read.
+
+    No index on (source, state): SQLite would prefer it to the unique one in joins by external id, and turn them quadratic.
+    """
 
     __tablename__ = "user"
     __table_args__ = (
         UniqueConstraint("source", "external_id"),
         CheckConstraint("state in ('active','disabled','missing','removed')", name="state"),
-        Index(None, "source", "state"),
         Index(None, "source", "unproven_since", sqlite_where=text("unproven_since is not null"), postgresql_where=text("unproven_since is not null")),
     )
     id: str = Field(primary_key=True)

@@ -129,7 +129,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("source", "external_id", name=op.f("uq_user_source_external_id")),
     )
     with op.batch_alter_table("user", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_user_source_state"), ["source", "state"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_user_source_unproven_since"),
             ["source", "unproven_since"],
