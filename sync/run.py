@@ -104,6 +104,7 @@ class _Attempt:
     def _look(self, connection: Connection, staging: Staging, facts: SourceFacts, expected: int) -> Picture:
         """Read, compare, and gather the evidence while the directory is still at hand."""
         groups = sorted({group for rule in self._rules for group in rule.groups})
+        self._pulse.beat(self._intake.progress("connect"))
         with self._setting.open_source(self._source, groups).open() as reading:
             with self._phase("read", "read"):
                 if self._run.only:

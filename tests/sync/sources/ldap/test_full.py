@@ -96,6 +96,7 @@ def test_a_malformed_filter_is_refused_with_the_remedy(slapd: Slapd, wrong: str)
     with pytest.raises(SourceRefused) as failure:
         read(corp(slapd, filter=wrong))
     assert failure.value.code == "bad_filter"
+    assert wrong in failure.value.message
 
 
 def test_a_size_limit_is_an_error_that_names_the_line_to_add(slapd: Slapd) -> None:
