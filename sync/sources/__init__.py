@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sync.directory import Source
 from sync.errors import ConfigError
 from sync.settings import SourceSettings
 from sync.sources.ldap.dn import MalformedDn, normalise_dn
+from sync.sources.ldap.probe import Probed
+from sync.sources.ldap.probe import probe as _probe_ldap
 from sync.sources.ldap.source import LdapSource
+
+__all__ = ["Probed", "normalise_group", "open_source", "probe"]
 
 
 def open_source(settings: SourceSettings, groups: Sequence[str] = ()) -> Source:
@@ -19,7 +23,17 @@ def open_source(settings: SourceSettings, groups: Sequence[str] = ()) -> Source:
     """
     if settings.kind == "ldap":
         return LdapSource(settings, groups)
-    raise ConfigError([f'[[source]] {settings.name}: kind = "{settings.kind}" is not available yet'])
+    raise _not_yet(settings)
+
+
+def probe(settings: SourceSettings) -> Iterator[Probed]:
+    """Yield what a look over the whole directory finds, each step as soon as it is known; for `rosterd check`.
+
+    Raises ConfigError for kinds that are not available yet, and nothing that a directory can cause.
+    """
+    if settings.kind == "ldap":
+        return _probe_ldap(settings)
+    raise _not_yet(settings)
 
 
 def normalise_group(kind: str, text: str) -> str:
@@ -30,3 +44,7 @@ def normalise_group(kind: str, text: str) -> str:
         return normalise_dn(text)
     except MalformedDn:
         return text
+
+
+def _not_yet(settings: SourceSettings) -> ConfigError:
+    return ConfigError([f'[[source]] {settings.name}: kind = "{settings.kind}" is not available yet'])

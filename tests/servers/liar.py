@@ -62,10 +62,10 @@ def bound(message_id: int, code: int = 0, text: str = "") -> bytes:
 
 
 class Liar:
-    """Accepts every bind (or answers with `bind_code`) and leaves searches to the script. The root DSE is always empty."""
+    """Accepts every bind (or answers with `bind_code`), shows `root` as its root DSE, and leaves all other searches to the script."""
 
-    def __init__(self, script: Script, *, bind_code: int = 0, bind_text: str = "") -> None:
-        self._script, self._bind = script, (bind_code, bind_text)
+    def __init__(self, script: Script, *, bind_code: int = 0, bind_text: str = "", root: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._script, self._bind, self._root = script, (bind_code, bind_text), root
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.binds = 0
@@ -103,7 +103,8 @@ class Liar:
                     self.binds += 1
                     client.sendall(bound(message_id, *self._bind))
                 elif operation[0] == 0x63 and _is_root(operation):
-                    client.sendall(done(message_id, None))
+                    shown = entry(message_id, "", self._root) if self._root else b""
+                    client.sendall(shown + done(message_id, None))
                 elif operation[0] == 0x63:
                     self.searches.append(request)
                     for answer in self._script(asked, message_id):

@@ -85,7 +85,7 @@ class Line:
         wire.take, wire.biggest_entry = take, asked.biggest
         if asked.page_size:
             paging = {"paged_size": asked.page_size, "paged_criticality": True, "paged_cookie": cookie}
-        with translate.translated(self.url):
+        with translate.translated(self.url, asked.filter):
             self._connection.search(
                 asked.base,
                 asked.filter,

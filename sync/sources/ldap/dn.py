@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 Rdn = tuple[tuple[str, str], ...]
@@ -59,6 +60,15 @@ def is_under(dn: str, base: str) -> bool:
 def same_dn(one: str, other: str) -> bool:
     """Tell whether two texts name the same entry."""
     return is_under(one, other) and is_under(other, one)
+
+
+def distinct_bases(bases: Sequence[str]) -> list[str]:
+    """Return the bases without those that stand under another, or are another in other words: nobody is to be read twice."""
+    kept: list[str] = []
+    for base in bases:
+        if not any(is_under(base, other) for other in kept):
+            kept = [other for other in kept if not is_under(other, base)] + [base]
+    return kept
 
 
 def _plain_pair(part: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from sync.settings import GroupSearch, SourceSettings
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.dn import MalformedDn, normalise_dn
-from sync.sources.ldap.filters import ANYTHING, any_of, both, equals
+from sync.sources.ldap.filters import ANYTHING, any_of, both, bracketed, equals
 from sync.sources.ldap.names import attribute_key
 from sync.sources.ldap.paging import Walk
 
@@ -38,7 +38,7 @@ class GroupIndex:
 
     def asked(self, page_size: int) -> Search:
         """Return the search for all groups."""
-        return Search(self._search.base, self._search.filter, [self._search.member], page_size=page_size, biggest=BIGGEST_GROUP)
+        return Search(self._search.base, bracketed(self._search.filter), [self._search.member], page_size=page_size, biggest=BIGGEST_GROUP)
 
     def take(self, entry: Entry) -> None:
         """Remember one group. A search that finds groups shows how many members each has: 0 when it shows none."""

@@ -54,7 +54,7 @@ class Mapper:
     def __init__(self, settings: SourceSettings, vendor: Vendor, groups_of: GroupsOf | None = None) -> None:
         names = settings.attributes
         self._names = names
-        self._id, self._username, self._name = attribute_key(names.id), attribute_key(names.username), attribute_key(names.name)
+        self._id, self._username = attribute_key(names.id), attribute_key(names.username)
         self._emails = [(name, attribute_key(name)) for name in names.emails]
         self._groups = attribute_key(names.groups)
         self._groups_of = groups_of
@@ -94,7 +94,7 @@ class Mapper:
             external_id=external_id,
             place=entry.dn,
             username=username,
-            name=self._first(entry, self._name, sieve) or self._first(entry, "cn", sieve),
+            name=self._first(entry, self._names.name, sieve) or self._first(entry, "cn", sieve),
             emails=self._addresses(entry, sieve),
             groups=self._group_names(entry, username, sieve),
             enabled=self._state.enabled(entry),
@@ -115,24 +115,25 @@ class Mapper:
             return f"shows no {self._names.id}"
         return f"shows {len(values)} values of {self._names.id}" if len(values) > 1 else f"has an unreadable {self._names.id}"
 
-    def _texts(self, entry: Entry, key: str, sieve: _Sieve, shown: str = "") -> list[str]:
+    def _texts(self, entry: Entry, key: str, sieve: _Sieve, shown: str) -> list[str]:
         texts = []
         for value in entry.attributes.get(key, ()):
             if len(value) > LONGEST_VALUE:
-                sieve.drop(shown or key, value, f"is longer than {LONGEST_VALUE} octets")
+                sieve.drop(shown, value, f"is longer than {LONGEST_VALUE} octets")
                 continue
             try:
                 texts.append(value.decode())
             except UnicodeDecodeError:
-                sieve.drop(shown or key, value, "is not UTF-8")
+                sieve.drop(shown, value, "is not UTF-8")
         return texts
 
-    def _first(self, entry: Entry, key: str, sieve: _Sieve) -> str:
-        return next((text.strip() for text in self._texts(entry, key, sieve) if text.strip()), "") if key else ""
+    def _first(self, entry: Entry, name: str, sieve: _Sieve) -> str:
+        texts = self._texts(entry, attribute_key(name), sieve, name) if name else []
+        return next((text.strip() for text in texts if text.strip()), "")
 
     def _username_of(self, entry: Entry, sieve: _Sieve) -> str:
         """Return the username; of several the one that names the entry, for the order of values is nobody's promise."""
-        texts = self._texts(entry, self._username, sieve) if self._username else []
+        texts = self._texts(entry, self._username, sieve, self._names.username) if self._username else []
         if len(texts) > 1:
             naming = _naming_values(entry.dn, self._username)
             texts.sort(key=lambda text: text.lower() not in naming)

@@ -14,7 +14,7 @@ from sync.errors import SourceUnavailable
 from sync.settings import SourceSettings
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
-from sync.sources.ldap.dn import is_under
+from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.evidence import Inquiry
 from sync.sources.ldap.filters import any_of, both, bracketed, equals
 from sync.sources.ldap.groups import GroupIndex, groups_above, look_for_groups
@@ -33,20 +33,11 @@ class LdapReading:
     def __init__(self, settings: SourceSettings, groups: Sequence[str], servers: Servers) -> None:
         self._settings = settings
         self._issuing = groups
+        self._bases = distinct_bases(settings.bases)
         self._servers = servers
         self._proof: Proof | None = None
         self._root: Root | None = None
         self.server = servers.current
-
-    @property
-    def bases(self) -> list[str]:
-        """The bases, without those that stand under another: nobody is to be read twice."""
-        bases = self._settings.bases
-        return [
-            base
-            for at, base in enumerate(bases)
-            if not any(is_under(base, other) and (not is_under(other, base) or before < at) for before, other in enumerate(bases) if before != at)
-        ]
 
     def full(self) -> Iterator[Page]:
         """Yield every page of every base. Another server is tried only while not a single page has been read."""
@@ -96,7 +87,7 @@ class LdapReading:
 
     def evidence(self, absent: Sequence[Absent]) -> Iterator[Finding]:
         """Yield one finding for each absent person (operator.md rule 1)."""
-        return Inquiry(self._settings, self.bases, self._line, self._root_of).findings(absent)
+        return Inquiry(self._settings, self._bases, self._line, self._root_of).findings(absent)
 
     def _line(self) -> Line:
         line = self._servers.line()
@@ -112,7 +103,7 @@ class LdapReading:
         index = self._read_groups(line)
         mapper = Mapper(self._settings, vendor_of(self._settings, self._root_of(line)), index.groups_of if index else None)
         walk, collector = Walk(line), Collector(line, mapper)
-        for base in self.bases:
+        for base in self._bases:
             for _ in walk.pages_of(self._search(base, bracketed(self._settings.filter), mapper), collector.take):
                 yield collector.page()
         found = index.sizes_of(self._issuing) if index else look_for_groups(line, self._issuing)
@@ -135,7 +126,7 @@ class LdapReading:
         upwards = partial(groups_above, line, self._settings) if self._settings.groups.base else None
         mapper = Mapper(self._settings, vendor_of(self._settings, self._root_of(line)), upwards)
         collector = Collector(line, mapper)
-        for base in self.bases:
+        for base in self._bases:
             for _ in Walk(line).pages_of(self._search(base, both(self._settings.filter, wanted), mapper), collector.hold):
                 pass
         return collector.page()

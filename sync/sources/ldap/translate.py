@@ -111,14 +111,16 @@ def garbled(server: str, why: str) -> SourceUnavailable:
 
 
 @contextmanager
-def translated(server: str) -> Iterator[None]:
+def translated(server: str, filter_text: str = "") -> Iterator[None]:
     """Turn what ldap3 raises into SourceErrors; what is already one passes through."""
     try:
         yield
     except SourceError:
         raise
     except LDAPInvalidFilterError as error:
-        raise SourceRefused("bad_filter", f"The filter is malformed: {error}.", "Correct `filter` (RFC 4515), its brackets first.") from error
+        raise SourceRefused(
+            "bad_filter", f"The filter {cut(filter_text)} is malformed: {error}.", "Correct `filter` (RFC 4515), its brackets first."
+        ) from error
     except LDAPInvalidDnError as error:
         raise SourceRefused("invalid_dn", f"A DN is malformed: {error}.", "Correct `base` and `bind_dn`.") from error
     except LDAPExceptionError as error:

@@ -1,0 +1,235 @@
+"""Looking a directory over before it is relied on, step by step, for `rosterd check`."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sync.directory import Person, Refused
+from sync.errors import RosterError, SourceError
+from sync.settings import SourceSettings
+from sync.sources.ldap.collector import Collector
+from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.dn import distinct_bases
+from sync.sources.ldap.filters import ANYTHING, any_of, bracketed, negation
+from sync.sources.ldap.groups import GroupIndex
+from sync.sources.ldap.mapping import Mapper
+from sync.sources.ldap.paging import Walk
+from sync.sources.ldap.root import PAGED_RESULTS, Root, read_root, vendor_of
+from sync.sources.ldap.source import LdapSource
+from sync.sources.ldap.vendors import Vendor
+
+SHOWN = 10
+"""People who are shown as they would be read."""
+SOON = 30 * 86_400
+"""A certificate that ends within so many seconds is worth a word."""
+SKEW = 60
+"""So many seconds two clocks may differ."""
+
+_REACH = {"unreachable", "unknown_host", "connect_timeout", "bad_url", "connection_lost", "read_timeout", "protocol_error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """One thing that was looked at. `ok` False = it must be mended, by `remedy`; a remedy beside ok = worth a thought.
+    `person` is set for the people shown: as they would be read."""
+
+    step: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    person: Person | None = None
+
+
+def probe(settings: SourceSettings, now: Callable[[], float] = time.time) -> Iterator[Probed]:
+    """Yield what is found, each as soon as it is known; never raises what a directory can cause.
+
+    Every server of `urls` is tried; the first that lets us in is read to the end. `now` returns seconds since the epoch.
+    """
+    try:
+        LdapSource(settings)
+    except RosterError as error:
+        yield _failed("configuration", error)
+        return
+    usable = []
+    for url in settings.urls:
+        try:
+            yield from _connect(settings, url, now())
+            usable.append(url)
+        except SourceError as error:
+            step = "reach" if error.code in _REACH else "tls" if error.code.startswith("tls") else "bind"
+            yield _failed(f"{step} {url}", error)
+            if error.code == "invalid_credentials":  # the next server would count it as one more wrong password
+                return
+    try:
+        for url in usable[:1]:
+            with closing(Line(settings, url)) as line:
+                yield from _look_over(settings, line, now)
+    except SourceError as error:
+        yield _failed("directory", error)
+
+
+def _connect(settings: SourceSettings, url: str, now: float) -> Iterator[Probed]:
+    with closing(Line(settings, url)) as line:
+        yield Probed(f"reach {url}", True, "answers")
+        yield _judge_tls(settings, line, now)
+        yield Probed(f"bind {url}", True, f"as {settings.bind_dn}" if settings.bind_dn else "anonymously")
+
+
+def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:
+    step = f"tls {line.url}"
+    if settings.tls == "plain":
+        return Probed(step, True, "not used: what is read, and the password, cross the network in the clear", 'Set tls = "ldaps" or "starttls".')
+    ends = line.certificate.get("notAfter")
+    if not isinstance(ends, str):
+        return Probed(step, True, "verified")
+    left = ssl.cert_time_to_seconds(ends) - now
+    detail = f"verified; the certificate ends {datetime.fromtimestamp(now + left, UTC):%Y-%m-%d} (in {left / 86_400:.0f} days)"
+    return Probed(step, True, detail, "Renew the server's certificate soon." if left < SOON else "")
+
+
+def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float]) -> Iterator[Probed]:
+    root = read_root(line)
+    vendor = vendor_of(settings, root)
+    yield _judge_vendor(settings, root, vendor)
+    yield _judge_paging(root)
+    yield _judge_clock(root, now())
+    everything = True
+    for base in settings.bases:
+        found = _judge_base(line, base)
+        everything = everything and found.ok
+        yield found
+    if everything:
+        yield from _read(settings, line, vendor)
+
+
+def _judge_vendor(settings: SourceSettings, root: Root, vendor: Vendor) -> Probed:
+    told = f" ({root.vendor})" if root.vendor else ""
+    how = "as configured" if settings.vendor == vendor.name else "by its root entry" if root.classes else "its root entry is hidden"
+    return Probed("vendor", True, f"{vendor.name}{told}, {how}: {vendor.follows}")
+
+
+def _judge_paging(root: Root) -> Probed:
+    if not root.controls:
+        return Probed("paging", True, "the server does not list its controls; the read below shows whether it pages")
+    if PAGED_RESULTS in root.controls:
+        return Probed("paging", True, "the paged results control is supported")
+    return Probed("paging", False, "the server does not list the paged results control", "Only a directory that pages can be read completely.")
+
+
+def _judge_clock(root: Root, now: float) -> Probed:
+    try:
+        told = datetime.strptime(root.current_time[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return Probed("clock", True, "the server does not tell its time; expiry dates are judged by this machine's clock")
+    skew = told - now
+    remedy = "" if abs(skew) <= SKEW else "Let both machines keep their time by NTP."
+    return Probed("clock", not remedy, f"the server's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's", remedy)
+
+
+def _judge_base(line: Line, base: str) -> Probed:
+    entries, done = line.fetch(Search(base, ANYTHING, ["1.1"], scope="entry"))
+    if done.code == 0 and entries:
+        return Probed(f"base {base}", True, "exists")
+    why = f"noSuchObject, the nearest entry is {done.matched}" if done.code == 32 and done.matched else f"result {done.code} {done.text}".strip()
+    return Probed(f"base {base}", False, f"cannot be seen ({why})", "Correct `base`, or let the bind account see it.")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the read to the end adds up to."""
+
+    people: int = 0
+    disabled: int = 0
+    expiring: int = 0
+    without_address: int = 0
+    in_groups: int = 0
+    dropped: int = 0
+    refused: int = 0
+    first_refused: Refused | None = None
+
+    def add(self, person: Person) -> None:
+        self.people += 1
+        self.disabled += not person.enabled
+        self.expiring += person.expires_at is not None
+        self.without_address += not person.emails and not person.bare
+        self.in_groups += bool(person.groups)
+        self.dropped += len(person.dropped)
+
+
+def _read(settings: SourceSettings, line: Line, vendor: Vendor) -> Iterator[Probed]:
+    """Read the directory to its end, as a sync would, and show the first people."""
+    index = GroupIndex(settings.groups) if settings.groups.base else None
+    if index:
+        for _ in Walk(line).pages_of(index.asked(settings.page_size), index.take):
+            pass
+        yield Probed("groups", bool(index.sizes), f"{len(index.sizes)} groups found", "" if index.sizes else "Check [source.groups].")
+    mapper = Mapper(settings, vendor, index.groups_of if index else None)
+    walk, collector, tally = Walk(line), Collector(line, mapper), _Tally()
+    for base in distinct_bases(settings.bases):
+        asked = Search(base, bracketed(settings.filter), mapper.attributes, page_size=settings.page_size)
+        for _ in walk.pages_of(asked, collector.take):
+            page = collector.page()
+            for person in page.persons:
+                if tally.people < SHOWN:
+                    yield Probed("person", True, _describe(person), person=person)
+                tally.add(person)
+            tally.refused += len(page.refused)
+            tally.first_refused = tally.first_refused or next(iter(page.refused), None)
+    limit = f"{walk.entries} entries in {walk.pages} pages, to the end: no limit of the account was met"
+    yield Probed("limits", True, limit if walk.entries > 500 else f"{limit} (few entries meet none)")
+    yield from _judge_tally(settings, tally)
+    yield from _judge_rights(settings, line, mapper, tally)
+
+
+def _judge_tally(settings: SourceSettings, tally: _Tally) -> Iterator[Probed]:
+    remedy = "" if tally.people else "Check base and filter: nobody would be read."
+    detail = f"{tally.people}: {tally.disabled} disabled, {tally.expiring} with an expiry date, {tally.in_groups} in groups"
+    yield Probed("people", bool(tally.people), detail, remedy)
+    if tally.first_refused:
+        why = f"{tally.refused} entries cannot be taken, the first: {tally.first_refused.place} {tally.first_refused.why}"
+        yield Probed("ids", False, why, f"Let the bind account read {settings.attributes.id} of everybody: without it nobody's absence counts.")
+    if tally.without_address:
+        remedy = f"Check [source.attributes] emails, and that the bind account may read {', '.join(settings.attributes.emails)}."
+        yield Probed("addresses", tally.without_address < tally.people, f"{tally.without_address} people list no usable address", remedy)
+    if tally.dropped:
+        yield Probed("values", True, f"{tally.dropped} malformed or surplus values are left out", "`rosterd explain EMAIL` names them.")
+
+
+def _judge_rights(settings: SourceSettings, line: Line, mapper: Mapper, tally: _Tally) -> Iterator[Probed]:
+    """Tell which state attributes the account may not search: what is hidden looks the same as what is not set."""
+    hidden = []
+    for name in mapper.state_attributes[1:]:
+        present = f"({name}=*)"
+        told = any_of([present, negation(present)])
+        asked = Search(settings.bases[0], f"(&{bracketed(settings.filter)}{told})", ["1.1"], page_size=1)
+        if tally.people and not _any(line, asked):
+            hidden.append(name)
+    if hidden:
+        detail = f"the bind account may not search {', '.join(hidden)}, or the server does not know them"
+        yield Probed(
+            "rights",
+            True,
+            f"{detail}: nobody would ever be disabled or expire by them",
+            "Let the account read and search them, unless nobody uses them.",
+        )
+
+
+def _any(line: Line, asked: Search) -> bool:
+    found: list[str] = []
+    line.search(asked, lambda entry: found.append(entry.dn))
+    return bool(found)
+
+
+def _describe(person: Person) -> str:
+    addresses = ", ".join(email.spelt for email in person.emails) or "no address"
+    state = "" if person.enabled else ", disabled"
+    return f"{person.username or '(no user name)'}: {person.name or '(no name)'}, {addresses}{state} [{person.place}]"
+
+
+def _failed(step: str, error: RosterError) -> Probed:
+    return Probed(step, False, error.message, error.remedy)
