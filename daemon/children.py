@@ -1,0 +1,202 @@
+"""Runs happen in child processes: one a source at a time, watched, and recorded whatever becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from daemon.outcome import log_outcome
+from daemon.process import Process
+from sync.errors import RosterError, StoreUnavailable
+from sync.store import lease, runs, watching
+from sync.store.engine import Store
+from sync.store.views import RunView
+from sync.store.watching import Underway
+
+_log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks for waiting runs: other processes may request some."""
+MOST_AT_ONCE = 4
+"""Children at the same time."""
+START_WITHIN = 60.0
+"""Seconds a child has to take its run."""
+OBEY_WITHIN = 10.0
+"""Seconds a cancelled run has to end by itself, and again after SIGTERM."""
+LONGEST_BACKOFF = 60.0
+
+
+@dataclass(slots=True)
+class _Child:
+    """One child and what is known of its run. Times are readings of the monotonic clock."""
+
+    run: RunView
+    process: Process
+    born: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
+    progress: tuple[str, int, int] | None = None
+    cancelled: float | None = None
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Children of a source that could not begin: how often in a row, and when to try again."""
+
+    count: int = 0
+    until: float = 0.0
+
+
+class Children:
+    """Starts a child for each waiting run, and sees to it that no run stays `running` without a process.
+
+    `command(run_id)` is the child's command line; `patience(source)` says how many seconds a run may go without progress.
+    """
+
+    def __init__(self, store: Store, command: Callable[[str], list[str]], patience: Callable[[str], float]) -> None:
+        self._store, self._command, self._patience = store, command, patience
+        self._children: dict[str, _Child] = {}
+        self._ends: set[asyncio.Task[None]] = set()
+        self._trouble: dict[str, _Trouble] = {}
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Look now. From any thread; returns at once."""
+        with suppress(RuntimeError):  # the loop is closed: the daemon has ended
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def forgive(self) -> None:
+        """Forget that children could not begin: the configuration has changed."""
+        self._trouble.clear()
+        self.wake()
+
+    async def run(self) -> None:
+        """Dispatch until `stop`."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self._look()
+            except StoreUnavailable as error:
+                _log.error("the store could not be asked for waiting runs", extra={"event": "store.failed", "why": str(error)})
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
+
+    async def stop(self, within: float = OBEY_WITHIN) -> None:
+        """Ask every child to end, kill those that have not within so many seconds, and see their runs recorded."""
+        self._stopping = True
+        self.wake()
+        for child in self._children.values():
+            child.process.terminate()
+        if self._ends:
+            await asyncio.wait(self._ends, timeout=within)
+        for child in self._children.values():
+            child.process.kill()
+        if self._ends:
+            await asyncio.wait(self._ends)
+
+    async def _look(self) -> None:
+        waiting, going, reaped = await asyncio.to_thread(self._read)
+        for run in reaped:
+            if run.source not in self._children:
+                log_outcome(run)
+        self._watch(going)
+        busy = {run.source for run in going} | self._children.keys()
+        for run in waiting:
+            if len(self._children) >= MOST_AT_ONCE or self._stopping:
+                return
+            if run.source not in busy and self._may_start(run.source):
+                busy.add(run.source)
+                await self._start(run)
+
+    def _read(self) -> tuple[list[RunView], list[Underway], list[RunView]]:
+        going = watching.underway(self._store)
+        reaped = lease.reap(self._store) if going else []
+        gone = {run.id for run in reaped}
+        return runs.waiting(self._store), [run for run in going if run.run not in gone], reaped
+
+    def _may_start(self, source: str) -> bool:
+        trouble = self._trouble.get(source)
+        return trouble is None or time.monotonic() >= trouble.until
+
+    async def _start(self, run: RunView) -> None:
+        facts = {"run": run.id, "source": run.source}
+        try:
+            process = await Process.start(self._command(run.id), facts)
+        except OSError as error:
+            self._back_off(run.source)
+            _log.error("a child process could not be started", extra={"event": "child.failed", "why": error.strerror, **facts})
+            return
+        child = self._children[run.source] = _Child(run, process)
+        _log.info("a sync begins", extra={"event": "run.started", "trigger": run.trigger, "pid": process.pid, **facts})
+        end = asyncio.create_task(self._see_out(child))
+        self._ends.add(end)
+        end.add_done_callback(self._ends.discard)
+        if self._stopping:
+            process.terminate()
+
+    async def _see_out(self, child: _Child) -> None:
+        status = await child.process.wait()
+        try:
+            run = await asyncio.to_thread(self._settle, child.run.id)
+        except RosterError as error:
+            self._back_off(child.run.source)
+            _log.error("how a sync ended could not be read", extra={"event": "store.failed", "run": child.run.id, "why": str(error)})
+        else:
+            self._judge(run, status)
+        finally:
+            del self._children[child.run.source]
+            self._wake.set()
+
+    def _settle(self, run_id: str) -> RunView:
+        """Return how the run stands now that its process is gone; a run still marked running is recorded as killed."""
+        lease.reap(self._store)
+        return runs.get(self._store, run_id)
+
+    def _judge(self, run: RunView, status: int) -> None:
+        if run.state != "waiting":
+            self._trouble.pop(run.source, None)
+            log_outcome(run)
+        elif not self._stopping:
+            seconds = self._back_off(run.source)
+            facts = {"event": "child.failed", "run": run.id, "source": run.source, "status": status, "again_in": f"{seconds:g}s"}
+            _log.error("a child process ended before it could begin its run; it is tried again", extra=facts)
+
+    def _back_off(self, source: str) -> float:
+        trouble = self._trouble.setdefault(source, _Trouble())
+        seconds = min(LONGEST_BACKOFF, float(2**trouble.count))
+        trouble.count += 1
+        trouble.until = time.monotonic() + seconds
+        return seconds
+
+    def _watch(self, going: list[Underway]) -> None:
+        """Kill children that hang, and those that do not end when their run is cancelled."""
+        now = time.monotonic()
+        by_run = {run.run: run for run in going}
+        for child in self._children.values():
+            run = by_run.get(child.run.id)
+            if run is None:
+                if child.progress is None and now - child.born > START_WITHIN:
+                    child.process.kill("did not begin its run")
+                continue
+            if run.progress != child.progress:
+                child.progress, child.moved = run.progress, now
+            if run.lapsed:
+                child.process.kill("did not renew its lease")
+            elif now - child.moved > self._patience(run.source):
+                child.process.kill("made no progress")
+            elif run.cancelled_by:
+                self._insist(child, now)
+
+    def _insist(self, child: _Child, now: float) -> None:
+        """Make a child end whose run was cancelled: it should by itself, else SIGTERM, else SIGKILL."""
+        if child.cancelled is None:
+            child.cancelled = now
+        elif now - child.cancelled > 2 * OBEY_WITHIN:
+            child.process.kill("did not end when its run was cancelled")
+        elif now - child.cancelled > OBEY_WITHIN:
+            child.process.terminate()

@@ -1,0 +1,196 @@
+"""When each source is due. APScheduler is only the clock: whose turn it is stands in the store, so several daemons need no leader."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice, pairwise
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from sync.errors import Conflict, NotFound, StoreUnavailable
+from sync.settings import ScheduleSettings, SourceSettings
+from sync.store import runs, sources
+from sync.store.engine import Store
+
+_log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at who is due."""
+TIDY_EVERY = 3600.0
+"""Seconds between two rounds of housekeeping."""
+TIDY_AFTER = 60.0
+"""Seconds before the first of them."""
+ALIVE_WITHIN = 10.0
+"""A clock that has not ticked for so many seconds is dead."""
+PERIODS_UNTIL_STALE = 3
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Timetable:
+    """When one source is due: every so often with jitter, or by cron in UTC. Raises ValueError for a malformed cron expression or jitter."""
+
+    def __init__(self, schedule: ScheduleSettings) -> None:
+        self.period = _cron_period(schedule.cron) if schedule.cron else float(schedule.every)
+        jitter = _jitter(schedule.jitter, self.period)
+        self._trigger: Any = (
+            _cron(schedule.cron, jitter) if schedule.cron else IntervalTrigger(seconds=max(1, schedule.every), jitter=jitter, timezone=UTC)
+        )
+        self.furthest = self.period + jitter
+        """Seconds: no due time is further off, unless the clock was turned back or the schedule has become shorter."""
+
+    def next(self, now: int) -> int:
+        """Return when the source is due after `now` (milliseconds since the epoch)."""
+        moment = datetime.fromtimestamp(now / 1000, UTC)
+        following = self._trigger.get_next_fire_time(moment, moment)
+        return now + round(self.period * 1000) if following is None else round(following.timestamp() * 1000)
+
+
+def cron_problem(text: str) -> str | None:
+    """Return what is wrong with a cron expression, None if it can be used.
+
+    Days of the week are names: APScheduler counts from Monday, cron from Sunday, and a silent shift by a day is the worst of answers.
+    """
+    try:
+        _cron(text, 0)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def with_staleness(source: SourceSettings) -> SourceSettings:
+    """Return the source with `stale_after` filled in: three periods of its schedule."""
+    if source.guard.stale_after is not None:
+        return source
+    seconds = round(PERIODS_UNTIL_STALE * Timetable(source.schedule).period)
+    return replace(source, guard=replace(source.guard, stale_after=seconds))
+
+
+class Clock:
+    """Looks every second at who is due, claims the turn, and requests the run. `wake` is called when a run has been requested."""
+
+    def __init__(self, store: Store, configured: Sequence[SourceSettings], wake: Callable[[], None], tidy: Callable[[], None]) -> None:
+        self._store, self._wake, self._tidy = store, wake, tidy
+        self._lock = threading.Lock()
+        self._timetables: dict[str, Timetable] = {}
+        self._new: set[str] = set()
+        self._ticked = time.monotonic()
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        self.set_sources(configured)
+
+    def set_sources(self, configured: Sequence[SourceSettings]) -> None:
+        """Follow these sources from now on. Those seen for the first time run at once if they are overdue."""
+        timetables = {source.name: Timetable(source.schedule) for source in configured if source.kind != "scim-push"}
+        with self._lock:
+            self._new |= timetables.keys() - self._timetables.keys()
+            self._timetables = timetables
+
+    def start(self) -> None:
+        """Begin to look. Late looks are made up for once, never dropped and never doubled."""
+        never_dropped: dict[str, Any] = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        now = datetime.now(UTC)
+        for work, every, first in ((self.look, LOOK_EVERY, 0.0), (self._tick, LOOK_EVERY, 0.0), (self._tidy_up, TIDY_EVERY, TIDY_AFTER)):
+            self._scheduler.add_job(work, "interval", seconds=every, next_run_time=now + timedelta(seconds=first), **never_dropped)
+        self._ticked = time.monotonic()
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Look no more; waits for a look that is going on."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the clock still ticks."""
+        return bool(self._scheduler.running) and time.monotonic() - self._ticked < ALIVE_WITHIN
+
+    def look(self) -> None:
+        """Request a run of every source that is due."""
+        with self._lock:
+            timetables = dict(self._timetables)
+        for name, timetable in timetables.items():
+            try:
+                self._look_at(name, timetable)
+            except StoreUnavailable as error:
+                _log.warning("the clock could not look into the store", extra={"event": "clock.store", "source": name, "why": str(error)})
+
+    def _look_at(self, name: str, timetable: Timetable) -> None:
+        now = self._store.now()
+        due = sources.due_at(self._store, name)
+        if due is not None and now < due <= now + round(timetable.furthest * 1000):
+            self._new.discard(name)
+            return
+        # A due time beyond the furthest possible was set by a slower schedule, or before the clock was turned back: it is claimed as it stands.
+        if not sources.claim_due(self._store, name, now=max(now, due or 0), next_due=timetable.next(now)):
+            return
+        trigger = "startup" if name in self._new else "schedule"
+        self._new.discard(name)
+        try:
+            run = runs.request(self._store, name, trigger=trigger, requested_by="rosterd")
+        except (Conflict, NotFound) as error:
+            _log.debug("a source that was due is left alone", extra={"event": "clock.skipped", "source": name, "why": str(error)})
+            return
+        _log.debug("a source is due", extra={"event": "clock.due", "source": name, "run": run.id, "trigger": trigger})
+        self._wake()
+
+    def _tick(self) -> None:
+        self._ticked = time.monotonic()
+
+    def _tidy_up(self) -> None:
+        try:
+            self._tidy()
+        except StoreUnavailable as error:
+            _log.warning("housekeeping failed; it is tried again in an hour", extra={"event": "tidy.failed", "why": str(error)})
+
+
+def _cron(text: str, jitter: int) -> Any:
+    parts = text.split()
+    if len(parts) != 5:
+        raise ValueError("needs five fields: minute, hour, day of the month, month, day of the week")
+    if any(letter.isdigit() for letter in parts[4]):
+        raise ValueError("days of the week are written as names (mon, tue … sun), since numbers mean different days to different programs")
+    trigger = CronTrigger.from_crontab(text, timezone=UTC)
+    trigger.jitter = jitter or None
+    return trigger
+
+
+@lru_cache(maxsize=64)
+def _cron_period(text: str) -> float:
+    """Return the longest time between two firings in seconds, an hour short at worst: what counts as one period of a cron schedule."""
+    trigger = _cron(text, 0)
+    now = datetime.now(UTC)
+    firings = list(islice(_firings(trigger, now), 50))
+    if len(firings) < 2:
+        raise ValueError("never comes, or only once")
+    gaps = [later - earlier for earlier, later in pairwise(firings)]
+    # A quick schedule may close at night and over the weekend.
+    hours = [now + timedelta(hours=number) for number in range(8 * 24)]
+    gaps += [next(_firings(trigger, hour)) - hour for hour in hours]
+    return max(gaps).total_seconds()
+
+
+def _firings(trigger: Any, moment: datetime) -> Iterator[datetime]:
+    while (following := trigger.get_next_fire_time(None, moment)) is not None:
+        yield following
+        moment = following + timedelta(seconds=1)
+
+
+def _jitter(text: str, period: float) -> int:
+    """Return the jitter in whole seconds: "10%" of the period, or a duration such as "30s"."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|[smhd])", text.strip()) if text.strip() else None
+    if found is None:
+        if text.strip() in ("", "0"):
+            return 0
+        raise ValueError('is neither a percentage ("10%") nor a duration ("30s")')
+    amount, unit = float(found[1]), found[2]
+    return round(period * amount / 100) if unit == "%" else round(amount * _UNITS[unit])
