@@ -189,3 +189,28 @@ def test_only_reads_one_person_from_a_large_directory(real: World, slapd: Slapd)
     slapd.delete(dns[0])
     run = real.sync(only=address)
     assert (run.entries, run.counts["missing"]) == (0, 1)
+
+
+def test_an_acl_that_hides_ids_changes_nothing(real: World, slapd: Slapd) -> None:
+    """Entries that cannot be told apart are refused; many of them end the run, which names the first."""
+    slapd.add_people(30)
+    real.sync()
+    slapd.set_acl("to attrs=entryUUID by * none", "to * by users read by * none")
+    run = real.sync(expect="failed")
+    assert run.error is not None
+    assert run.error.code == "too_many_refused"
+    assert "entryUUID" in run.error.message
+    assert sources.get_source(real.store, "corp").people["active"] == 30
+
+
+def test_a_server_that_is_gone_leaves_the_last_good_answers(real: World, slapd: Slapd) -> None:
+    """Unreachable: the run fails and says where; every lookup answers as before; back again, the next run is fine."""
+    slapd.add_person("ann")
+    real.sync()
+    slapd.stop()
+    run = real.sync(expect="failed")
+    assert run.error is not None
+    assert slapd.url in run.error.message
+    assert real.keys("ann@example.com")[0][1]
+    slapd.start()
+    assert real.sync().counts["unchanged"] == 1
