@@ -8,7 +8,7 @@ from types import TracebackType
 
 from sync.errors import RosterError, StoreUnavailable
 from sync.store.engine import Store
-from sync.store.lease import Lease, Progress, renew
+from sync.store.lease import COMMIT_MS, Lease, Progress, renew
 
 INTERVAL = 1.0
 """Seconds between two beats: what an admin who watches or cancels a run waits at most."""
@@ -39,8 +39,14 @@ class Pulse:
         if self._error is not None:
             raise self._error
 
+    def last_beat(self, progress: Progress) -> None:
+        """Stop beating and take a lease long enough for the commit, in which nobody else can write. Raises as `beat` does."""
+        self.beat(progress)
+        self.rest()
+        renew(self._store, self._lease, progress, COMMIT_MS)
+
     def rest(self) -> None:
-        """Stop beating; called before the commit, whose fencing check stands for the lease from then on."""
+        """Stop beating."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()

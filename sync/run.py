@@ -98,7 +98,7 @@ class _Attempt:
                     count_refused_bind(self._store, self._source.name, secret)
                 raise
             self._seal(connection, staging)
-            self._pulse.rest()
+            self._pulse.last_beat(self._intake.progress("apply", self._intake.entries))
             self._commit(connection, staging, picture)
 
     def _look(self, connection: Connection, staging: Staging, facts: SourceFacts, expected: int) -> Picture:

@@ -18,6 +18,10 @@ LEASE_MS = 60_000
 """A lease not renewed for so long is anybody's, by the database's clock."""
 
 
+COMMIT_MS = 1_800_000
+"""The lease of a run that has begun its commit: nobody can renew it meanwhile, and the fencing check stands for it."""
+
+
 class Holder(msgspec.Struct, frozen=True):
     """A process, named so that no other can be mistaken for it, not even after a reboot or when its pid is used again."""
 
@@ -72,11 +76,12 @@ def start(store: Store, run_id: str, me: Holder) -> Lease | None:
         return _take(connection, Lease(source, run_id, lease.fence + 1), me, now)
 
 
-def renew(store: Store, lease: Lease, progress: Progress) -> None:
+def renew(store: Store, lease: Lease, progress: Progress, length_ms: int = LEASE_MS) -> None:
     """Keep the lease and write the progress. Raises LeaseLost, or RunCancelled when an admin asked for it."""
     with store.write() as connection:
         check(connection, lease)
-        connection.execute(text("update source set lease_until = :until where name = :name"), {"until": store.now() + LEASE_MS, "name": lease.source})
+        until = store.now() + length_ms
+        connection.execute(text("update source set lease_until = :until where name = :name"), {"until": until, "name": lease.source})
         _write(connection, lease.run_id, progress)
         by = connection.execute(text("select cancel_requested_by from run where id = :id"), {"id": lease.run_id}).scalar_one()
     if by:

@@ -120,7 +120,8 @@ def _connection(settings: SourceSettings, address: Address) -> tuple[Any, Wire]:
     connection = ldap3.Connection(
         server,
         user=settings.bind_dn or None,
-        password=settings.password.reveal() if settings.bind_dn and settings.password else None,
+        # As octets: ldap3 would put a text through SASLprep, and a password that ldapsearch may use would be another one.
+        password=settings.password.reveal().encode() if settings.bind_dn and settings.password else None,
         auto_referrals=False,
         auto_range=False,
         check_names=False,
@@ -143,7 +144,9 @@ def address_of(settings: SourceSettings, url: str) -> Address:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise SourceRefused("bad_url", f"{url} is no URL of an LDAP server: {error}.", "Correct `urls`.") from error
-    if parts.scheme not in ("ldap", "ldaps") or not host:
+    if parts.username is not None or parts.password is not None:
+        raise SourceRefused("bad_url", f"A URL in `urls` holds a user name or a password, before {host}.", "Write them in bind_dn and password_file.")
+    if parts.scheme not in ("ldap", "ldaps") or not host or parts.path.strip("/") or parts.query:
         raise SourceRefused("bad_url", f"{url} is no URL of an LDAP server.", "Write ldaps://host[:port] or ldap://host[:port].")
     secure = settings.tls == "ldaps"
     context = tls_context(settings) if secure else None
