@@ -144,6 +144,23 @@ def test_hosts_that_do_not_exist_and_urls_that_are_none_are_errors() -> None:
         assert failure.value.code in ("unknown_host", "bad_url"), url
 
 
+def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
+    """Secrets do not belong in URLs; the error shows neither name nor password."""
+    with pytest.raises(SourceRefused) as failure:
+        read(_settings("ldap://cn=sync:hunter2@127.0.0.1"))
+    assert failure.value.code == "bad_url"
+    assert "hunter2" not in str(failure.value)
+    assert "cn=sync" not in str(failure.value)
+
+
+def test_passwords_are_sent_as_they_are(slapd: Slapd) -> None:
+    """Letters that some libraries would fold into others reach the directory unchanged."""
+    slapd.add_people(3)
+    for password in ("pässwörd", "ª№", "with space ", "\u00ad", "a\x07b", "パス"):
+        slapd.modify(slapd.bind_dn, userPassword=password.encode())
+        assert len(read(corp(slapd, password=Secret(password))).persons) == 3, password
+
+
 def test_a_server_that_accepts_and_says_nothing_is_given_up(slapd: Slapd) -> None:
     """read_timeout ends the wait for a bind that is never answered."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -205,6 +205,17 @@ def test_an_entry_too_big_to_read_is_read_again_alone() -> None:
     assert seen.proof.complete
 
 
+def test_an_entry_too_big_on_a_real_server(slapd: Slapd) -> None:
+    """Somebody with 150,000 addresses can be disabled like anybody else, and nobody else waits."""
+    addresses = "".join(f"mail: a{number}.{'x' * 20}@example.com\n" for number in range(150_000))
+    slapd.add_people(5)
+    slapd.load(f"dn: uid=huge,{slapd.base}\nobjectClass: inetOrgPerson\nuid: huge\ncn: h\nsn: h\npwdAccountLockedTime: 000001010000Z\n{addresses}\n")
+    seen = read(corp(slapd))
+    (huge,) = [person for person in seen.persons if person.bare]
+    assert (huge.place, huge.enabled, huge.external_id) == (f"uid=huge,{slapd.base}", False, slapd.id_of(f"uid=huge,{slapd.base}"))
+    assert (len(seen.persons), seen.proof.complete) == (6, True)
+
+
 def test_an_entry_too_big_that_hides_its_id_is_refused() -> None:
     """When not even the id of a huge entry can be had, it is named and the read proves nothing."""
 
