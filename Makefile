@@ -1,0 +1,60 @@
+# `make run` shows the whole thing, `make test` proves it; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+TESTS  ?= tests
+
+.PHONY: help run test lint test-faults bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: $(VENV)/.runtime  ## set up .venv and start the demonstration: needs no root, changes nothing outside this folder
+	@exec $(BIN)/rosterd demo
+
+test: lint  ## everything CI checks: lint, architecture, all tests against real servers, coverage
+	@bash tests/servers/install.sh
+	$(BIN)/python -m pytest -m 'not faults' --cov --cov-report=term:skip-covered $(TESTS)
+
+lint: $(VENV)/.tools  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in every phase
+	@bash tests/servers/install.sh
+	ROSTERD_KILLS=100 $(BIN)/python -m pytest $(TESTS)/sync/test_killed.py
+	$(BIN)/python -m pytest -m faults --no-header -q $(TESTS) || [ $$? = 5 ]
+
+bench: $(VENV)/.tools  ## seconds and memory beside ldapsearch; BENCH_PEOPLE=100000
+	@bash tests/servers/install.sh
+	$(BIN)/python -m bench
+
+lock: $(VENV)/.tools  ## resolve requirements.lock anew from pyproject.toml
+	$(PIP) install uv
+	$(BIN)/python .ci/lock.py $(BIN)/uv
+
+clean:  ## remove what make made
+	rm -rf $(VENV) .coverage .coverage.* htmlcov bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- the environment: made once, brought up to date when the lock or the project's metadata change -------------------------
+
+$(BIN)/python:
+	@bash .ci/venv.sh $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "rosterd: installing what requirements.lock names (the first time takes a minute)" >&2
+	@sed '/^# --- tools:/,$$d' requirements.lock > $(VENV)/runtime.lock
+	@$(PIP) install --require-hashes --no-deps -r $(VENV)/runtime.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.runtime
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@touch $@

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Install the programs that the tests run for real (OpenLDAP, curl …), without starting or enabling any of them.
+# Does nothing when all are there. Needs apt-get and root, or a sudo that asks for no password.
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+
+packages=()
+need() { command -v "$1" >/dev/null || packages+=("$2"); }  # COMMAND PACKAGE
+need slapd slapd
+need ldapsearch ldap-utils
+need curl curl
+need openssl openssl
+need systemd-analyze systemd
+[ ${#packages[@]} = 0 ] && exit 0
+
+if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
+if ! command -v apt-get >/dev/null || ! "${sudo[@]}" true 2>/dev/null; then
+  echo "The tests run real servers. Install them and run make test again:  sudo apt-get install ${packages[*]}" >&2
+  exit 1
+fi
+
+echo "Installing ${packages[*]} (apt-get); nothing is started."
+policy=/usr/sbin/policy-rc.d  # exit status 101 = packages may not start their services
+if ! [ -e $policy ]; then
+  printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee $policy >/dev/null
+  "${sudo[@]}" chmod 755 $policy
+  trap '"${sudo[@]}" rm -f $policy' EXIT
+fi
+if [[ " ${packages[*]} " == *" slapd "* ]] && command -v debconf-set-selections >/dev/null; then
+  echo "slapd slapd/no_configuration boolean true" | "${sudo[@]}" debconf-set-selections  # no directory of its own
+fi
+"${sudo[@]}" apt-get update -q >/dev/null
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}" >/dev/null
+if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" slapd "* ]]; then
+  "${sudo[@]}" systemctl disable -q slapd 2>/dev/null || true
+fi
