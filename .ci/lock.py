@@ -26,7 +26,7 @@ def resolve(uv: str, options: tuple[str, ...], known: str) -> str:
         Path(folder, "known.txt").write_text("\n".join(line.split(" ")[0] for line in known.splitlines() if "==" in line))
         if not options:
             command.append("pyproject.toml")
-        done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True)  # noqa: S603 — our own constants
+        done = subprocess.run(command, check=False, cwd=folder, env=settings, capture_output=True, text=True)  # noqa: S603 — our own constants
     if done.returncode:
         sys.exit(f"uv could not resolve pyproject.toml: {done.stderr}")
     return done.stdout
