@@ -1,0 +1,68 @@
+"""The files that a configuration names, opened once all its tables have been read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from daemon.config.reader import Section
+from daemon.config.secretfiles import check_mode, one_line, place, read_secret
+from daemon.config.values import Wrong
+from sync.settings import Secret
+
+_T = TypeVar("_T")
+NO_SECRET = Secret("")
+"""Stands where a mistake has been noted; no configuration with it is ever returned."""
+
+
+class Files:
+    """Finds files relative to the configuration's folder; a mistake is noted at the key that names the file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def secret(self, section: Section, key: str) -> Secret | None:
+        """Return a secret of one line, None where the key is empty."""
+        return self._try(section, key, one_line, NO_SECRET)
+
+    def whole_secret(self, section: Section, key: str) -> Secret:
+        """Return the whole text of a secret file."""
+        return self._try(section, key, lambda path: Secret(read_secret(path)), NO_SECRET) or NO_SECRET
+
+    def several(self, section: Section, key: str, read: Callable[[Path], tuple[Secret, ...]]) -> tuple[Secret, ...]:
+        """Return a file of several secrets."""
+        return self._try(section, key, read, ()) or ()
+
+    def path(self, section: Section, key: str) -> Path | None:
+        """Return a file that can be read, None where the key is empty."""
+        return self._try(section, key, _readable, None)
+
+    def secret_path(self, section: Section, key: str) -> Path | None:
+        """Return a file that only its owner can read, for those who read it themselves (TLS keys)."""
+        return self._try(section, key, _readable_secret, None)
+
+    def _try(self, section: Section, key: str, use: Callable[[Path], _T], otherwise: _T) -> _T | None:
+        if not section[key] or key in section.wrong:
+            return None
+        try:
+            return use(place(section[key], self.folder))
+        except Wrong as wrong:
+            section.problem(key, str(wrong))
+            return otherwise
+
+
+def _readable(path: Path) -> Path:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        raise Wrong(f"{path} does not exist") from None
+    except OSError as error:
+        raise Wrong(f"{path} cannot be read: {error.strerror}") from None
+    return path
+
+
+def _readable_secret(path: Path) -> Path:
+    check_mode(_readable(path), path.stat())
+    return path

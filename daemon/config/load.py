@@ -1,0 +1,94 @@
+"""From a file to a Config: all of its mistakes at once, or none."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from daemon.config.files import Files
+from daemon.config.policies import build_policies, check_unique
+from daemon.config.reader import Section, read
+from daemon.config.server import build_api, build_audit, build_http, build_store, store_file
+from daemon.config.settings import Config
+from daemon.config.sources import build_source
+from daemon.config.tables import STORE
+from daemon.config.values import Wrong
+from sync.errors import ConfigError
+from sync.settings import Secret
+
+DEFAULT = Path("/etc/rosterd/config.toml")
+VARIABLE = "ROSTERD_CONFIG"
+
+
+def locate(option: str | os.PathLike[str] | None = None) -> Path:
+    """Return the configuration's file: the option, else $ROSTERD_CONFIG, else the default. Absolute."""
+    return Path(option or os.environ.get(VARIABLE) or DEFAULT).absolute()
+
+
+def load(path: Path) -> Config:
+    """Read a configuration and the files it names. Raises ConfigError with every mistake, each naming its table and key."""
+    path = path.absolute()
+    raw = parse(path)
+    problems: list[str] = []
+    config = _build(read(raw, problems), path, problems)
+    if problems:
+        raise ConfigError(problems, str(path))
+    return config
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file as they stand. Raises ConfigError, with line and column for a mistake in its syntax."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        return tomllib.loads(text)
+    except FileNotFoundError:
+        problem = "the file does not exist; `rosterd init` writes one, --config or $ROSTERD_CONFIG names another"
+    except OSError as error:
+        problem = f"the file cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        problem = f"the file is no UTF-8 text (octet {error.start})"
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        problem = f"the file is no TOML: {error}"
+    raise ConfigError([problem], str(path))
+
+
+def find_store(path: Path) -> Path | None:
+    """Return the store's file if the configuration names one, whatever else is wrong with it; nothing but the file itself is read."""
+    try:
+        table = parse(path).get("store", {})
+        url = table.get("url", STORE.fields["url"].default)
+        return store_file(url, path.absolute().parent)
+    except (ConfigError, Wrong, AttributeError, TypeError):
+        return None
+
+
+def _build(root: Section, path: Path, problems: list[str]) -> Config:
+    files, tables = Files(path.parent), root.tables
+    store = build_store(tables["store"], files)
+    http = build_http(tables["http"], files)
+    audit = build_audit(tables["audit"], store, files)
+    api = build_api(tables["auth"], http, files)
+    vault = _vault_secret(tables["keys"], files, problems)
+    listed = root.lists["source"]
+    if not listed:
+        problems.append("[[source]]: is missing; name at least one directory")
+    check_unique(listed, "sources")
+    sources = tuple(build_source(section, rank, files) for rank, section in enumerate(listed) if section["kind"] == "ldap")
+    kinds = {section["name"]: section["kind"] for section in listed if section["name"]}
+    policies = build_policies(tables["keys"].lists["issue"], kinds)
+    return Config(path, store, http, audit, api, vault, tables["keys"]["revive_within"], policies, sources)
+
+
+def _vault_secret(section: Section, files: Files, problems: list[str]) -> Secret:
+    """Return the key file's text, after the vault has looked at it."""
+    secret = files.whole_secret(section, "encryption_key_file")
+    if secret.reveal():
+        from sync.vault import Vault  # cryptography takes its time
+
+        try:
+            Vault.parse(secret)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    return secret

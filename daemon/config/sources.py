@@ -1,0 +1,147 @@
+"""From a `[[source]]` table to SourceSettings, with the rules that concern several of its keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from daemon.config.cron import longest_gap
+from daemon.config.files import Files
+from daemon.config.reader import Section
+from sync.settings import Attributes, GroupSearch, GuardSettings, ScheduleSettings, SourceSettings
+from sync.store.sources import PERIODS_UNTIL_STALE
+
+_AS_WRITTEN = (
+    "name", "kind", "urls", "vendor", "tls", "allow_plaintext", "bind_dn", "sasl", "filter", "page_size",
+    "connect_timeout", "read_timeout", "domains",
+)  # fmt: skip
+
+
+def build_source(section: Section, rank: int, files: Files) -> SourceSettings:
+    """Return the settings of one LDAP source; mistakes are noted in `section`."""
+    _check_urls(section)
+    _check_bind(section)
+    settings = SourceSettings(
+        **{key: section[key] for key in _AS_WRITTEN},
+        rank=rank,
+        bases=_bases(section),
+        ca_file=files.path(section, "ca_file"),
+        cert_file=files.path(section, "cert_file"),
+        key_file=files.secret_path(section, "key_file"),
+        password=files.secret(section, "password_file"),
+        attributes=_attributes(section.tables["attributes"]),
+        groups=_groups(section.tables["groups"]),
+        disabled_when=section.tables["disabled"]["when"],
+        schedule=_schedule(section.tables["schedule"]),
+        guard=_guard(section),
+    )
+    parts = digest_parts(settings)
+    return replace(settings, parts=parts, digest=_digest(parts))
+
+
+def digest_parts(settings: SourceSettings) -> dict[str, str]:
+    """Return a digest of each key that decides who is read and as whom (rule 9). Where and how the directory is asked is not among them."""
+    deciding: dict[str, object] = {
+        "kind": settings.kind,
+        "vendor": settings.vendor,
+        "order": settings.rank,
+        "base": settings.bases,
+        "filter": settings.filter,
+        "domains": settings.domains,
+        "disabled.when": settings.disabled_when,
+        **{f"attributes.{key}": value for key, value in asdict(settings.attributes).items()},
+        **{f"groups.{key}": value for key, value in asdict(settings.groups).items()},
+    }
+    return {key: _digest(value) for key, value in deciding.items()}
+
+
+def _digest(value: object) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _check_urls(section: Section) -> None:
+    if "urls" in section.wrong:
+        return
+    if not section["urls"]:
+        section.problem("urls", "is empty; name at least one server")
+    scheme = "ldaps" if section["tls"] == "ldaps" else "ldap"
+    for url in section["urls"]:
+        wrong = _url_mistake(url, scheme)
+        if wrong:
+            section.problem("urls", f"{url.rpartition('@')[2]} {wrong}")
+            return
+
+
+def _url_mistake(url: str, scheme: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "is no URL of a server"
+    if parts.scheme not in ("ldap", "ldaps") or not parts.hostname or port == 0 or any(c.isspace() for c in url):
+        return f"is no URL of a server; write {scheme}://host or {scheme}://host:port"
+    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+        return "says more than the server; bind_dn, base and filter have keys of their own"
+    if parts.scheme != scheme:
+        return (
+            'does not fit tls = "ldaps"; write ldaps://…'
+            if scheme == "ldaps"
+            else 'means TLS from the first byte; set tls = "ldaps", or write ldap://…'
+        )
+    return ""
+
+
+def _check_bind(section: Section) -> None:
+    if section["bind_dn"] and not section["password_file"]:
+        section.problem("password_file", "is missing; with bind_dn alone a directory binds anonymously and shows less")
+    if section["password_file"] and not section["bind_dn"]:
+        section.problem("bind_dn", "is missing; password_file needs it")
+    if section["tls"] == "plain" and section["password_file"] and not section["allow_plaintext"]:
+        section.problem("tls", 'is "plain": the password would travel in the clear; use "ldaps" or "starttls", or set allow_plaintext = true')
+    if bool(section["cert_file"]) != bool(section["key_file"]):
+        section.problem("cert_file" if section["key_file"] else "key_file", "is missing; cert_file and key_file go together")
+    if section["tls"] == "plain" and (section["ca_file"] or section["cert_file"]):
+        section.problem("tls", 'is "plain", which uses no certificate; take ca_file, cert_file and key_file out')
+
+
+def _bases(section: Section) -> tuple[str, ...]:
+    if section["base"] and section["bases"]:
+        section.problem("bases", "stands beside base; write all of them into bases")
+    elif not section["base"] and not section["bases"] and not {"base", "bases"} & section.wrong:
+        section.problem("base", "is missing; below which entry do the people stand?")
+    return section["bases"] or (section["base"],)
+
+
+def _attributes(section: Section) -> Attributes:
+    if not section["emails"] and "emails" not in section.wrong:
+        section.problem("emails", "is empty; addresses are what people are found by")
+    return Attributes(**section.values)
+
+
+def _groups(section: Section) -> GroupSearch:
+    return GroupSearch(**{key: value for key, value in section.values.items() if key != "filter" or value})
+
+
+def _schedule(section: Section) -> ScheduleSettings:
+    if section["cron"] and "every" in section.given:
+        section.problem("cron", "replaces every; take one of them out")
+    elif section["full_every"] < section["every"] and not section["cron"]:
+        section.problem("full_every", "is shorter than every")
+    return ScheduleSettings(**section.values)
+
+
+def _guard(section: Section) -> GuardSettings:
+    guard, schedule = section.tables["guard"], section.tables["schedule"]
+    limits: Mapping[str, Any] = guard.values
+    closed, stale = limits["fail_closed_after"], limits["stale_after"]
+    if stale is None and schedule["cron"]:
+        stale = PERIODS_UNTIL_STALE * longest_gap(schedule["cron"])
+    if closed is not None and not schedule["cron"] and closed < schedule["every"]:
+        guard.problem("fail_closed_after", "is shorter than the time between two runs: every key would go off in between")
+    if "max_removed_total" in guard.given and limits["max_removed_total"] < limits["max_removed"]:
+        guard.problem("max_removed_total", "is smaller than max_removed, which it bounds")
+    return GuardSettings(**{**limits, "stale_after": stale})
