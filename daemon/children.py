@@ -25,6 +25,8 @@ MOST_AT_ONCE = 4
 """Children at the same time."""
 START_WITHIN = 60.0
 """Seconds a child has to take its run."""
+SILENT_FOR = 600.0
+"""Seconds without a renewal of its lease after which a child is hung. A commit renews nothing, and a first one may take minutes."""
 OBEY_WITHIN = 10.0
 """Seconds a cancelled run has to end by itself, and again after SIGTERM."""
 LONGEST_BACKOFF = 60.0
@@ -32,14 +34,24 @@ LONGEST_BACKOFF = 60.0
 
 @dataclass(slots=True)
 class _Child:
-    """One child and what is known of its run. Times are readings of the monotonic clock."""
+    """One child and what is known of its run. Times are readings of the monotonic clock: `heard` of the last renewal
+    of its lease, `moved` of its last progress."""
 
     run: RunView
     process: Process
     born: float = field(default_factory=time.monotonic)
-    moved: float = field(default_factory=time.monotonic)
+    heard: float = 0.0
+    moved: float = 0.0
+    lease_until: int = 0
     progress: tuple[str, int, int] | None = None
     cancelled: float | None = None
+
+    def note(self, run: Underway, now: float) -> None:
+        """Take note of how the run stands now."""
+        if run.lease_until != self.lease_until:
+            self.lease_until, self.heard = run.lease_until, now
+        if run.progress != self.progress:
+            self.progress, self.moved = run.progress, now
 
 
 @dataclass(slots=True)
@@ -183,9 +195,8 @@ class Children:
                 if child.progress is None and now - child.born > START_WITHIN:
                     child.process.kill("did not begin its run")
                 continue
-            if run.progress != child.progress:
-                child.progress, child.moved = run.progress, now
-            if run.lapsed:
+            child.note(run, now)
+            if now - child.heard > SILENT_FOR:
                 child.process.kill("did not renew its lease")
             elif now - child.moved > self._patience(run.source):
                 child.process.kill("made no progress")

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from itertools import islice, pairwise
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from daemon.config.cron import longest_gap
 from sync.errors import Conflict, NotFound, StoreUnavailable
 from sync.settings import ScheduleSettings, SourceSettings
 from sync.store import runs, sources
@@ -32,48 +29,26 @@ TIDY_AFTER = 60.0
 """Seconds before the first of them."""
 ALIVE_WITHIN = 10.0
 """A clock that has not ticked for so many seconds is dead."""
-PERIODS_UNTIL_STALE = 3
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Timetable:
-    """When one source is due: every so often with jitter, or by cron in UTC. Raises ValueError for a malformed cron expression or jitter."""
+    """When one source is due: every so often with jitter, or by cron in UTC (days of the week by name; daemon.config.cron has checked it)."""
 
     def __init__(self, schedule: ScheduleSettings) -> None:
-        self.period = _cron_period(schedule.cron) if schedule.cron else float(schedule.every)
-        jitter = _jitter(schedule.jitter, self.period)
-        self._trigger: Any = (
-            _cron(schedule.cron, jitter) if schedule.cron else IntervalTrigger(seconds=max(1, schedule.every), jitter=jitter, timezone=UTC)
-        )
-        self.furthest = self.period + jitter
+        self._period = longest_gap(schedule.cron) if schedule.cron else max(1, schedule.every)
+        jitter = round(self._period * int(schedule.jitter.rstrip("%") or 0) / 100)
+        self.furthest = self._period + jitter
         """Seconds: no due time is further off, unless the clock was turned back or the schedule has become shorter."""
+        self._trigger: Any = IntervalTrigger(seconds=self._period, jitter=jitter, timezone=UTC)
+        if schedule.cron:
+            self._trigger = CronTrigger.from_crontab(schedule.cron, timezone=UTC)
+            self._trigger.jitter = jitter
 
     def next(self, now: int) -> int:
         """Return when the source is due after `now` (milliseconds since the epoch)."""
         moment = datetime.fromtimestamp(now / 1000, UTC)
         following = self._trigger.get_next_fire_time(moment, moment)
-        return now + round(self.period * 1000) if following is None else round(following.timestamp() * 1000)
-
-
-def cron_problem(text: str) -> str | None:
-    """Return what is wrong with a cron expression, None if it can be used.
-
-    Days of the week are names: APScheduler counts from Monday, cron from Sunday, and a silent shift by a day is the worst of answers.
-    """
-    try:
-        _cron(text, 0)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def with_staleness(source: SourceSettings) -> SourceSettings:
-    """Return the source with `stale_after` filled in: three periods of its schedule."""
-    if source.guard.stale_after is not None:
-        return source
-    seconds = round(PERIODS_UNTIL_STALE * Timetable(source.schedule).period)
-    return replace(source, guard=replace(source.guard, stale_after=seconds))
+        return round(following.timestamp() * 1000)
 
 
 class Clock:
@@ -151,46 +126,3 @@ class Clock:
             self._tidy()
         except StoreUnavailable as error:
             _log.warning("housekeeping failed; it is tried again in an hour", extra={"event": "tidy.failed", "why": str(error)})
-
-
-def _cron(text: str, jitter: int) -> Any:
-    parts = text.split()
-    if len(parts) != 5:
-        raise ValueError("needs five fields: minute, hour, day of the month, month, day of the week")
-    if any(letter.isdigit() for letter in parts[4]):
-        raise ValueError("days of the week are written as names (mon, tue … sun), since numbers mean different days to different programs")
-    trigger = CronTrigger.from_crontab(text, timezone=UTC)
-    trigger.jitter = jitter or None
-    return trigger
-
-
-@lru_cache(maxsize=64)
-def _cron_period(text: str) -> float:
-    """Return the longest time between two firings in seconds, an hour short at worst: what counts as one period of a cron schedule."""
-    trigger = _cron(text, 0)
-    now = datetime.now(UTC)
-    firings = list(islice(_firings(trigger, now), 50))
-    if len(firings) < 2:
-        raise ValueError("never comes, or only once")
-    gaps = [later - earlier for earlier, later in pairwise(firings)]
-    # A quick schedule may close at night and over the weekend.
-    hours = [now + timedelta(hours=number) for number in range(8 * 24)]
-    gaps += [next(_firings(trigger, hour)) - hour for hour in hours]
-    return max(gaps).total_seconds()
-
-
-def _firings(trigger: Any, moment: datetime) -> Iterator[datetime]:
-    while (following := trigger.get_next_fire_time(None, moment)) is not None:
-        yield following
-        moment = following + timedelta(seconds=1)
-
-
-def _jitter(text: str, period: float) -> int:
-    """Return the jitter in whole seconds: "10%" of the period, or a duration such as "30s"."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|[smhd])", text.strip()) if text.strip() else None
-    if found is None:
-        if text.strip() in ("", "0"):
-            return 0
-        raise ValueError('is neither a percentage ("10%") nor a duration ("30s")')
-    amount, unit = float(found[1]), found[2]
-    return round(period * amount / 100) if unit == "%" else round(amount * _UNITS[unit])

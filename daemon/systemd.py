@@ -1,11 +1,10 @@
-"""What systemd and a daemon tell each other: readiness, the watchdog, sockets, credentials. Every function does nothing without systemd."""
+"""What systemd and a daemon tell each other: readiness, the watchdog, sockets. Every function does nothing without systemd."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from pathlib import Path
 
 _FIRST_SOCKET = 3
 """sd_listen_fds(3): inherited sockets begin here."""
@@ -50,15 +49,6 @@ def listen_sockets() -> list[socket.socket]:
     for line in sockets:
         line.set_inheritable(False)
     return sockets
-
-
-def credentials_directory(unit: str = "rosterd.service") -> Path | None:
-    """Return where `credential:NAME` is found: $CREDENTIALS_DIRECTORY, else that of the running unit; None if there is neither."""
-    given = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if given:
-        return Path(given)
-    of_unit = Path("/run/credentials") / unit
-    return of_unit if of_unit.is_dir() else None
 
 
 def is_under_systemd() -> bool:

@@ -1,4 +1,4 @@
-"""What the daemon watches while runs go on: whether they get on, were cancelled, or have let their lease lapse."""
+"""What the daemon watches while runs go on: whether they get on, were cancelled, or have fallen silent."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sync.store.engine import Store
 
 
 class Underway(msgspec.Struct, frozen=True):
-    """One running run. `lapsed` = its lease was not renewed in time; `progress` changes whenever the run gets on."""
+    """One running run. `lease_until` changes with every renewal of its lease, `progress` whenever the run gets on."""
 
     run: str
     source: str
     cancelled_by: str
-    lapsed: bool
+    lease_until: int
     progress: tuple[str, int, int]
 
 
@@ -25,8 +25,7 @@ def underway(store: Store) -> list[Underway]:
         " where r.state = 'running'"
     )
     with store.read() as connection:
-        now = store.now()
         return [
-            Underway(row.id, row.source, row.cancel_requested_by or "", row.lease_until < now, (row.phase or "", row.pages, row.entries))
+            Underway(row.id, row.source, row.cancel_requested_by or "", row.lease_until, (row.phase or "", row.pages, row.entries))
             for row in connection.execute(query)
         ]

@@ -128,11 +128,3 @@ def test_sockets_are_taken_once_and_only_when_they_are_ours(monkeypatch: pytest.
     monkeypatch.setenv("LISTEN_PID", "1")
     assert systemd.listen_sockets() == []
     assert "LISTEN_FDS" not in os.environ
-
-
-def test_credentials_are_where_systemd_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The variable first, then the directory of the running unit."""
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert systemd.credentials_directory() == tmp_path
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
-    assert systemd.credentials_directory("no-such-unit.service") is None
