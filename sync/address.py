@@ -12,7 +12,9 @@ MAX_OCTETS = 254
 """RFC 5321 section 4.5.3.1.3, less the angle brackets."""
 
 _FORBIDDEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp", "Cs"})
-_ATEXT = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]|[^\x00-\x7f]")
+_ATOM = r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]|[^\x00-\x7f])+"
+_DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+"""RFC 5322 section 3.2.3, with RFC 6532's non-ASCII characters."""
 _ASCII_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 
 
@@ -57,7 +59,7 @@ def _lower(text: str) -> str:
 def _check_local(local: str) -> None:
     if not local:
         raise MalformedAddress("has an empty part before the @")
-    if not all(atom and all(_ATEXT.fullmatch(c) for c in atom) for atom in local.split(".")):
+    if not _DOT_ATOM.fullmatch(local):
         raise MalformedAddress("is no dot-atom before the @")
 
 

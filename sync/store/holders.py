@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, text
 
 from sync.claims import Bid, decide
-from sync.store.keeping import touched_user
+from sync.store.engine import many
 
 _BIDS = text(
     "select c.matched, c.user_id, c.since, c.is_primary, c.held, c.dropped_at, u.state, s.rank"
@@ -61,8 +61,6 @@ def _losers(matched: str, bids: list[Bid], winner: str | None, now: int) -> Iter
 def _write(connection: Connection, lost: list[dict[str, str]], won: list[dict[str, str]]) -> None:
     """Release before claim: the unique index allows one holder at every moment."""
     for rows, held in ((lost, "false"), (won, "true")):
-        if rows:
-            connection.execute(text(f"update claim set held = {held} where matched = :matched and user_id = :user_id"), rows)
+        many(connection, f"update claim set held = {held} where matched = :matched and user_id = :user_id", rows)
     users = sorted({row["user_id"] for row in lost + won})
-    if users:
-        connection.execute(insert(touched_user).prefix_with("OR IGNORE", dialect="sqlite"), [{"user_id": user} for user in users])
+    many(connection, "insert into touched_user (user_id) values (:user_id) on conflict do nothing", [{"user_id": user} for user in users])

@@ -6,40 +6,40 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Column, Connection, MetaData, Table, Text, insert, text
+from sqlalchemy import Column, Connection, MetaData, Table, Text, text
 
+from sync.store.engine import many
 from sync.user import Kept, KeptClaim, UserPlan
 
 _temporary = MetaData()
-touched = Table("touched", _temporary, Column("matched", Text, primary_key=True), prefixes=["TEMPORARY"])
-"""Addresses whose holder is to be decided again at the end of the transaction."""
-touched_user = Table("touched_user", _temporary, Column("user_id", Text, primary_key=True), prefixes=["TEMPORARY"])
-"""Users whose `email` is to be made equal to an address they hold."""
+# Addresses whose holder is to be decided again, and users whose `email` is to follow, at the end of the transaction.
+Table("touched", _temporary, Column("matched", Text, primary_key=True), prefixes=["TEMPORARY"])
+Table("touched_user", _temporary, Column("user_id", Text, primary_key=True), prefixes=["TEMPORARY"])
 
 EMAIL_OF = (
     '(coalesce((select c.spelt from claim c where c.user_id = "user".id and c.held'
     " order by c.is_primary desc, c.dropped_at is not null, c.position, c.matched limit 1), ''))"
 )
 """An address that the user holds: the primary, else the first listed, else none."""
-_INSERT_USER = text(
+_INSERT_USER = (
     'insert into "user" (id, source, external_id, place, username, name, email, state, expires_at, fingerprint, dropped,'
     " created_at, updated_at, missing_reads) values"
     " (:id, :source, :external_id, :place, :username, :name, '', :state, :expires_at, :fingerprint, :dropped, :now, :now, 0)"
 )
-_UPDATE_USER = text(
+_UPDATE_USER = (
     'update "user" set place = :place, username = :username, name = :name, state = :state, expires_at = :expires_at, fingerprint = :fingerprint,'
     " dropped = :dropped, updated_at = :now, last_seen_at = null, unproven_since = null, missing_since = null, missing_reads = 0, removed_at = null"
     " where id = :id"
 )
-_INSERT_CLAIM = text(
+_INSERT_CLAIM = (
     "insert into claim (user_id, matched, spelt, position, marked, is_primary, since, dropped_at, held)"
     " values (:user_id, :matched, :spelt, :position, :marked, :is_primary, :since, :dropped_at, :held)"
 )
-_UPDATE_CLAIM = text(
+_UPDATE_CLAIM = (
     "update claim set spelt = :spelt, position = :position, marked = :marked, is_primary = :is_primary, since = :since, dropped_at = :dropped_at"
     " where user_id = :user_id and matched = :matched"
 )
-_DELETE_CLAIM = text("delete from claim where user_id = :user_id and matched = :matched")
+_DELETE_CLAIM = "delete from claim where user_id = :user_id and matched = :matched"
 
 
 class Keeping(NamedTuple):
@@ -60,8 +60,8 @@ class Keeper:
         self._now = now
         self._group_ids: dict[str, int] = {}
         _temporary.create_all(connection, checkfirst=True)
-        for table in (touched, touched_user):
-            connection.execute(table.delete())
+        for table in _temporary.tables:
+            connection.execute(text(f"delete from {table}"))
 
     def keep(self, batch: Sequence[Keeping]) -> None:
         """Write one batch: new users, changed users, their claims and memberships."""
@@ -147,8 +147,8 @@ class Keeper:
             old = one.kept.groups if one.kept else frozenset()
             left += [{"user_id": one.plan.user_id, "group_id": self._group(group)} for group in old - one.plan.groups]
             joined += [{"user_id": one.plan.user_id, "group_id": self._group(group)} for group in one.plan.groups - old]
-        self._run(text("delete from membership where user_id = :user_id and group_id = :group_id"), left)
-        self._run(text("insert into membership (user_id, group_id) values (:user_id, :group_id)"), joined)
+        self._run("delete from membership where user_id = :user_id and group_id = :group_id", left)
+        self._run("insert into membership (user_id, group_id) values (:user_id, :group_id)", joined)
 
     def _group(self, external_id: str) -> int:
         """Return the row id of a group, made at first sight."""
@@ -163,18 +163,16 @@ class Keeper:
         return self._group_ids[external_id]
 
     def _touch(self, addresses: Iterable[str], users: Iterable[str]) -> None:
-        for table, column, values in ((touched, "matched", addresses), (touched_user, "user_id", users)):
+        for table, column, values in (("touched", "matched", addresses), ("touched_user", "user_id", users)):
             rows = [{column: value} for value in sorted(set(values))]
-            if rows:
-                self._connection.execute(insert(table).prefix_with("OR IGNORE", dialect="sqlite"), rows)
+            self._run(f"insert into {table} ({column}) values (:{column}) on conflict do nothing", rows)
 
     def _each(self, statement: str, user_ids: Sequence[str], **facts: Any) -> None:
         facts = {**facts, "now": self._now} if ":now" in statement else facts
-        self._run(text(statement), [{"id": user_id, **facts} for user_id in user_ids])
+        self._run(statement, [{"id": user_id, **facts} for user_id in user_ids])
 
-    def _run(self, statement: Any, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            self._connection.execute(statement, rows)
+    def _run(self, statement: str, rows: list[dict[str, Any]]) -> None:
+        many(self._connection, statement, rows)
 
 
 def _row(one: Keeping, claim: KeptClaim) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from sync.settings import SourceSettings
+from sync.store.engine import many
 from sync.store.lease import Lease, release
 from sync.store.views import COUNTS
 
 _encode = msgspec.json.encode
-_INSERT = text(
+_INSERT = (
     "insert into change (run_id, kind, user_id, external_id, email, before, after, reason, evidence)"
     " values (:run_id, :kind, :user_id, :external_id, :email, :before, :after, :reason, :evidence)"
 )
@@ -60,7 +61,7 @@ class ChangeLog:
     def flush(self, connection: Connection, *, rest: bool = False) -> None:
         """Write what has gathered; a dry run writes only when `rest` says that the real transaction is over."""
         if self._rows and (rest or (not self._dry_run and len(self._rows) >= BATCH)):
-            connection.execute(_INSERT, self._rows)
+            many(connection, _INSERT, self._rows)
             self._rows = []
 
     @property

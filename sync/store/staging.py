@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from sqlalchemy import Boolean, Column, Connection, Integer, LargeBinary, MetaData, Table, Text, insert, select, text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, MetaData, Table, Text, text
 
 from sync.directory import Person
-from sync.store.engine import Store
+from sync.store.engine import Store, many
 from sync.user import Known
 
 _temporary = MetaData()
-_staged = Table(
+Table(
     "staged",
     _temporary,
     Column("external_id", Text, primary_key=True),
@@ -21,14 +21,14 @@ _staged = Table(
     Column("person", LargeBinary, nullable=False),
     prefixes=["TEMPORARY"],
 )
-_wanted = Table(
+Table(
     "staged_policy",
     _temporary,
     Column("external_id", Text, primary_key=True),
     Column("policy", Text, primary_key=True),
     prefixes=["TEMPORARY"],
 )
-_verdict = Table(
+Table(
     "verdict",
     _temporary,
     Column("external_id", Text, primary_key=True),
@@ -36,7 +36,7 @@ _verdict = Table(
     Column("known", Boolean, nullable=False),
     prefixes=["TEMPORARY"],
 )
-_key = Table(
+Table(
     "staged_key",
     _temporary,
     Column("id", Text, primary_key=True),
@@ -44,8 +44,18 @@ _key = Table(
     Column("policy", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("digest", LargeBinary, nullable=False),
-    Column("expires_at", Integer),
+    Column("expires_at", BigInteger),
     prefixes=["TEMPORARY"],
+)
+
+_STAGE = (
+    "insert into staged (external_id, fingerprint, active, person) values (:external_id, :fingerprint, :active, :person)"
+    " on conflict (external_id) do update set fingerprint = excluded.fingerprint, active = excluded.active, person = excluded.person"
+)
+_WANT = "insert into staged_policy (external_id, policy) values (:external_id, :policy) on conflict do nothing"
+_NOTE = "insert into verdict (external_id, user_id, known) values (:external_id, :user_id, :known)"
+_STAGE_KEY = (
+    "insert into staged_key (id, external_id, policy, sealed, digest, expires_at) values (:id, :external_id, :policy, :sealed, :digest, :expires_at)"
 )
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -97,19 +107,17 @@ class Staging:
         rows = [{"external_id": p.person.external_id, "fingerprint": p.fingerprint, "active": p.active, "person": _encode(p.person)} for p in people]
         wants = [{"external_id": p.person.external_id, "policy": policy} for p in people for policy in p.policies]
         with self._store.read(on=self._connection) as connection:
-            connection.execute(insert(_staged).prefix_with("OR REPLACE", dialect="sqlite"), rows)
-            if wants:
-                connection.execute(insert(_wanted).prefix_with("OR REPLACE", dialect="sqlite"), wants)
+            many(connection, _STAGE, rows)
+            many(connection, _WANT, wants)
 
     def seen(self, connection: Connection) -> Iterator[tuple[str, bytes]]:
         """Yield (external id, fingerprint) sorted by id, byte order."""
-        for row in connection.execute(select(_staged.c.external_id, _staged.c.fingerprint).order_by(_staged.c.external_id)):
+        for row in connection.execute(text("select external_id, fingerprint from staged order by external_id")):
             yield row[0], row[1]
 
     def note(self, connection: Connection, verdicts: Sequence[tuple[str, str, bool]]) -> None:
         """Remember who is to be compared in full: (external id, user id, known)."""
-        if verdicts:
-            connection.execute(insert(_verdict), [{"external_id": e, "user_id": u, "known": k} for e, u, k in verdicts])
+        many(connection, _NOTE, [{"external_id": e, "user_id": u, "known": k} for e, u, k in verdicts])
 
     def verdicts(self, connection: Connection) -> Iterator[list[Verdicted]]:
         """Yield everybody noted, in batches."""
@@ -144,7 +152,7 @@ class Staging:
         """Stage sealed keys."""
         if keys:
             with self._store.read(on=self._connection) as connection:
-                connection.execute(insert(_key), [msgspec.structs.asdict(key) for key in keys])
+                many(connection, _STAGE_KEY, [msgspec.structs.asdict(key) for key in keys])
 
 
 def known_users(connection: Connection, source: str, only: Iterable[str] | None = None) -> Iterator[Known]:
