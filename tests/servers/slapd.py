@@ -15,7 +15,7 @@ from typing import Any
 
 import ldap3
 
-from tests.servers.slapd_texts import CONFIG, DATABASE, PASSWORD, SUFFIX, TREE, person_id, person_ldif
+from tests.servers.slapd_texts import CONFIG, DATABASE, PASSWORD, SUFFIX, TREE, make_certificate, person_id, person_ldif
 
 __all__ = ["Slapd", "SlapdFailed", "free_port", "person_id", "person_ldif"]
 
@@ -81,7 +81,7 @@ class Slapd:
             return self
         for name in ("db", "slapd.d"):
             (self.folder / name).mkdir(parents=True)
-        _make_certificate(self.folder)
+        make_certificate(self.folder)
         self._slapadd(0, CONFIG)
         self._slapadd(1, TREE)
         return self
@@ -252,10 +252,3 @@ def _slapd() -> str:
     if _SLAPD is None:
         raise SlapdFailed("slapd is not installed: apt-get install slapd ldap-utils")
     return _SLAPD
-
-
-def _make_certificate(folder: Path) -> None:
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
-    command += ["-subj", "/CN=localhost", "-addext", names, "-keyout", "server.key", "-out", "server.crt"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)

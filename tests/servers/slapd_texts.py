@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 SUFFIX = "dc=example,dc=com"
@@ -152,3 +153,11 @@ def person_ldif(number: int, parent: str) -> str:
 def person_id(number: int) -> str:
     """Return the entryUUID that `Slapd.add_people` gives to person `number`."""
     return f"00000000-0000-4000-8000-{number:012x}"
+
+
+def make_certificate(folder: Path) -> None:
+    """Write server.crt, which names localhost and 127.0.0.1 and signs itself, and server.key."""
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
+    command += ["-subj", "/CN=localhost", "-addext", names, "-keyout", "server.key", "-out", "server.crt"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)

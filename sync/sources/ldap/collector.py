@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
+import msgspec
+
 from sync.directory import Page, Person, Refused
+from sync.errors import SourceRefused
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.filters import ANYTHING
 from sync.sources.ldap.idset import IdSet
 from sync.sources.ldap.mapping import Mapper
 
+MOST_SHARED = 1000
+"""Ids that several entries may share before the attribute is no id at all."""
+
 
 class Collector:
-    """Maps entries and remembers what speaks against the completeness of the read."""
+    """Maps entries and remembers what speaks against the completeness of the read, and which ids were met twice."""
 
     def __init__(self, line: Line, mapper: Mapper) -> None:
         self._line, self._mapper = line, mapper
@@ -20,6 +28,7 @@ class Collector:
         self._held: list[Entry] = []
         self._too_big: list[str] = []
         self._met = IdSet()
+        self._twice: dict[str, Person] = {}
         self.without_id = 0
         self._first_without_id = ""
 
@@ -51,6 +60,26 @@ class Collector:
         self._persons, self._refused, self._held, self._too_big = [], [], [], []
         return page
 
+    def clear_up(self, look_up: Callable[[Iterable[str]], list[Entry]]) -> Page:
+        """Return what is to be believed of the ids that were met twice; `look_up` returns the entries that have any of them now.
+
+        Neither of two entries with one id may speak for the person: only their state counts, the rest stays as it was
+        known. An entry that merely moved while it was read is read as it stands now. Raises SourceRefused, or what `look_up` raises.
+        """
+        if not self._twice:
+            return Page([])
+        sharing: dict[str, list[Person]] = {one: [] for one in self._twice}
+        for seen in map(self._mapper.person, look_up(list(sharing))):
+            if isinstance(seen, Person) and seen.external_id in sharing:
+                sharing[seen.external_id].append(seen)
+        persons, refused = [], []
+        for external_id, found in sharing.items():
+            persons.append(_agreed(found) or msgspec.structs.replace(self._twice[external_id], bare=True))
+            if len(found) > 1:
+                refused += [_shared(person, [other for other in found if other is not person]) for person in found]
+        self._twice = {}
+        return Page(persons, refused)
+
     def _read_alone(self, dn: str) -> Person | Refused:
         """Read an entry that is too big again: only who it is and whether it is enabled."""
         entries, _ = self._line.fetch(Search(dn, ANYTHING, self._mapper.state_attributes, scope="entry"))
@@ -66,4 +95,24 @@ class Collector:
         elif self._met.add(seen.external_id):
             self._persons.append(seen)
         else:
-            self._refused.append(Refused(seen.place, f"shares the id {seen.external_id} with an entry read before"))
+            self._twice[seen.external_id] = seen
+            if len(self._twice) > MOST_SHARED:
+                raise SourceRefused(
+                    "ids_not_unique",
+                    f"More than {MOST_SHARED} entries share their id with another, the last: {seen.place} ({seen.external_id}); nothing was changed.",
+                    "Choose as [source.attributes] id an attribute that is never given twice.",
+                )
+
+
+def _agreed(found: list[Person]) -> Person | None:
+    """Return the one entry with an id, or what several agree on: disabled when any is, gone when the first expires."""
+    if len(found) < 2:
+        return next(iter(found), None)
+    first = min(found, key=lambda person: person.place)
+    ends = [person.expires_at for person in found if person.expires_at is not None]
+    enabled = all(person.enabled for person in found)
+    return msgspec.structs.replace(first, bare=True, enabled=enabled, expires_at=min(ends) if ends else None)
+
+
+def _shared(person: Person, others: list[Person]) -> Refused:
+    return Refused(person.place, f"shares the id {person.external_id} with {others[0].place}")

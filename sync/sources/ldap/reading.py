@@ -12,6 +12,7 @@ from sync.address import MalformedAddress, normalise
 from sync.directory import Absent, Finding, Listed, Page, Person, Proof, Refused
 from sync.errors import SourceUnavailable
 from sync.settings import SourceSettings
+from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.dn import distinct_bases
@@ -71,8 +72,10 @@ class LdapReading:
             return Page([])
         spellings = {address.strip(), matched, _with_unicode_domain(matched)}
         wanted = any_of(equals(name, spelling) for name in self._settings.attributes.emails for spelling in sorted(spellings))
-        page = self._find(wanted)
-        return Page([person for person in page.persons if person.bare or _lists(person.emails, matched)], page.refused)
+        found = self._find(wanted)
+        # Asked again by id: another entry may claim the same one without listing the address.
+        page = self.find_ids([person.external_id for person in found.persons if person.bare or _lists(person.emails, matched)])
+        return Page(page.persons, [*found.refused, *page.refused])
 
     def find_ids(self, external_ids: Iterable[str]) -> Page:
         """Return the persons with these ids that base and filter still show."""
@@ -106,6 +109,9 @@ class LdapReading:
         for base in self._bases:
             for _ in walk.pages_of(self._search(base, bracketed(self._settings.filter), mapper), collector.take):
                 yield collector.page()
+        shared = collector.clear_up(partial(self._entries_with, line, mapper))
+        if shared.persons:
+            yield shared
         found = index.sizes_of(self._issuing) if index else look_for_groups(line, self._issuing)
         self._proof = Proof(not collector.without_id, line.url, walk.pages, walk.entries, collector.why_incomplete, found)
 
@@ -129,7 +135,21 @@ class LdapReading:
         for base in self._bases:
             for _ in Walk(line).pages_of(self._search(base, both(self._settings.filter, wanted), mapper), collector.hold):
                 pass
-        return collector.page()
+        page, shared = collector.page(), collector.clear_up(partial(self._entries_with, line, mapper))
+        settled = {person.external_id for person in shared.persons}
+        persons = [*(person for person in page.persons if person.external_id not in settled), *shared.persons]
+        return Page(persons, [*page.refused, *shared.refused])
+
+    def _entries_with(self, line: Line, mapper: Mapper, external_ids: Iterable[str]) -> list[Entry]:
+        """Return the entries that have any of these ids now, by the source's own base and filter."""
+        entries: list[Entry] = []
+        waiting = iter(external_ids)
+        while batch := list(islice(waiting, IDS_AT_ONCE)):
+            wanted = any_of(equals(self._settings.attributes.id, external_id) for external_id in batch)
+            for base in self._bases:
+                for _ in Walk(line).pages_of(self._search(base, both(self._settings.filter, wanted), mapper), entries.append):
+                    pass
+        return entries
 
 
 def _lists(emails: Iterable[Listed], matched: str) -> bool:

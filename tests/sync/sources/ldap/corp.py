@@ -53,7 +53,8 @@ class Read:
 def read(settings: SourceSettings, *groups: str) -> Read:
     """Read the whole directory once."""
     with open_source(settings, groups).open() as reading:
-        persons, refused = [], []
+        persons: list[Person] = []
+        refused: list[Refused] = []
         for page in reading.full():
             persons += page.persons
             refused += page.refused

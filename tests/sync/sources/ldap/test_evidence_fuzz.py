@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sync.directory import Person
 from sync.errors import SourceError
-from tests.servers.slapd import SUFFIX, Slapd
+from tests.servers.slapd import Slapd
+from tests.servers.slapd_texts import SUFFIX
 from tests.sync.sources.ldap.corp import ask, corp, read
 
 _CHILD = f"ou=child,ou=people,{SUFFIX}"

@@ -8,6 +8,7 @@ from sync.directory import Refused
 from sync.errors import SourceIncomplete, SourceRefused
 from sync.settings import Attributes
 from sync.sources import open_source
+from sync.sources.ldap import collector
 from tests.servers.slapd import Slapd, person_id
 from tests.sync.sources.ldap.corp import corp, read
 
@@ -157,14 +158,31 @@ def test_an_entry_without_a_readable_id_is_refused_and_the_read_proves_nothing(s
     assert "uid=u000007" in seen.proof.why_incomplete
 
 
-def test_two_entries_with_one_id_are_told_apart(slapd: Slapd) -> None:
-    """An id that two entries share makes the second one refused, by name."""
-    slapd.add_person("ann", employeeNumber="7")
-    slapd.add_person("bob", employeeNumber="7")
-    seen = read(corp(slapd, attributes=Attributes(id="employeeNumber")))
-    assert [person.username for person in seen.persons] == ["ann"]
-    assert [(one.place, one.why) for one in seen.refused] == [(f"uid=bob,{slapd.base}", "shares the id 7 with an entry read before")]
+def test_of_two_entries_with_one_id_neither_speaks_for_the_person(slapd: Slapd) -> None:
+    """An id that two entries share: both are named, and only what they agree on about the state is believed at the end."""
+    ann, bob = slapd.add_person("ann", employeeNumber="7"), slapd.add_person("bob", employeeNumber="7", employeeType="left")
+    slapd.add_person("carl", employeeNumber="8")
+    settings = corp(slapd, attributes=Attributes(id="employeeNumber"), disabled_when=("employeeType=left",), page_size=1)
+    seen = read(settings)
+    last = {person.external_id: person for person in seen.persons}
+    assert (last["7"].bare, last["7"].enabled, last["7"].place) == (True, False, ann)
+    assert not last["8"].bare
+    assert sorted((one.place, one.why) for one in seen.refused) == [(ann, f"shares the id 7 with {bob}"), (bob, f"shares the id 7 with {ann}")]
     assert seen.proof.complete
+    with open_source(settings).open() as reading:
+        for found in (reading.find("bob@example.com"), reading.find_ids(["7"])):
+            assert [(person.external_id, person.bare, person.enabled) for person in found.persons] == [("7", True, False)]
+
+
+def test_an_attribute_that_is_no_id_stops_the_read(slapd: Slapd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When entries share their ids by the hundred, the attribute was ill chosen, and nothing of it is believed."""
+    monkeypatch.setattr(collector, "MOST_SHARED", 3)
+    slapd.add_people(20)
+    for number in range(1, 21):
+        slapd.modify(f"uid=u{number:06d},{slapd.base}", employeeNumber=str(number // 2))
+    with pytest.raises(SourceRefused) as failure:
+        read(corp(slapd, attributes=Attributes(id="employeeNumber")))
+    assert failure.value.code == "ids_not_unique"
 
 
 def test_referrals_are_skipped_and_never_followed(slapd: Slapd) -> None:

@@ -10,7 +10,8 @@ from sync.errors import SourceIncomplete, SourceRefused
 from sync.settings import GroupSearch
 from sync.sources import open_source
 from sync.sources.ldap import groups
-from tests.servers.slapd import SUFFIX, Slapd
+from tests.servers.slapd import Slapd
+from tests.servers.slapd_texts import SUFFIX
 from tests.sync.sources.ldap.corp import corp, read
 
 

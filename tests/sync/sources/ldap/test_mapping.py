@@ -143,7 +143,9 @@ def test_only_named_attributes_are_asked_for() -> None:
 )
 def test_conditions_disable(when: str, attributes: dict[str, list[Any]], enabled: bool) -> None:
     """attr=value without case, attr=* for any value, and the vendor's own lock."""
-    assert _person(settings={"disabled_when": (when,)}, **attributes).enabled is enabled
+    person = _map({"entryuuid": ["id"], **attributes}, disabled_when=(when,))
+    assert isinstance(person, Person)
+    assert person.enabled is enabled
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_octets_that_are_not_text_do_not_stop_anybody() -> None:
     """A DN, a name and an address that are not UTF-8 are named and left out; the person is read."""
 
     def script(asked: int, message_id: int) -> Iterable[bytes]:
-        listed = {"entryUUID": ["id"], "cn": [b"\xff\xfe"], "mail": [b"\xc3\x28@x.de", "ok@x.de"]}
+        listed: dict[str, list[str | bytes]] = {"entryUUID": ["id"], "cn": [b"\xff\xfe"], "mail": [b"\xc3\x28@x.de", "ok@x.de"]}
         yield liar.entry(message_id, "uid=x,dc=x", listed).replace(b"uid=x,dc=x", b"uid=\xff,dc=x")
         yield liar.done(message_id)
 
