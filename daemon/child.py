@@ -30,10 +30,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the daemon decides
     signal.signal(signal.SIGTERM, _leave)
     # Imported now: the process is tied, and what is heavy comes after.
-    from daemon.command import main as run_command
     from daemon.logs import configure_logs
 
     configure_logs(prefixed=True)
+    from daemon.command import main as run_command
+
     run_command()
 
 

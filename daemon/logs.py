@@ -142,7 +142,7 @@ def _line(record: logging.LogRecord) -> str:
 
 def _quoted(value: str) -> str:
     shown = safe(value)
-    return f'"{shown}"' if " " in shown or not shown else shown
+    return '"' + shown.replace('"', '\\"') + '"' if " " in shown or not shown else shown
 
 
 def _trace(record: logging.LogRecord) -> list[str]:

@@ -1,0 +1,197 @@
+"""The composition root of `rosterd serve`, to be read from top to bottom: what there is, in which order it begins, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from api.app import build
+from api.audit import AuditLog
+from api.context import ApiContext
+from daemon import systemd
+from daemon.children import Children
+from daemon.clock import Clock
+from daemon.config import Config, load
+from daemon.listening import Listener, listen, load_certificate, make_tls
+from daemon.process import child_command
+from daemon.version import VERSION
+from daemon.web import FINISH_WITHIN, Exchange, Web
+from sync.errors import RosterError
+from sync.store import keys, runs, sources
+from sync.store.engine import Store, open_store
+from sync.vault import Vault
+
+_log = logging.getLogger(__name__)
+
+LEAST_PATIENCE = 600.0
+"""Seconds that any run may go without progress."""
+ANSWERS = 20
+"""…or so many times its read_timeout for each server, if that is more: one answer may take ten."""
+
+
+def serve(path: Path) -> int:
+    """Run the daemon until SIGTERM or SIGINT; return the exit status. Raises ConfigError, CannotListen, StoreUnavailable."""
+    config = load(path)
+    tls = make_tls(config.http)
+    with ExitStack() as stack:
+        listeners = listen(config.http)
+        for listener in listeners:
+            stack.callback(listener.close)
+        store = open_store(config.store)
+        stack.callback(store.close)
+        return asyncio.run(_run(config, store, listeners, tls))
+
+
+async def _run(config: Config, store: Store, listeners: Sequence[Listener], tls: ssl.SSLContext | None) -> int:
+    daemon = Daemon(config, store, listeners, tls)
+    await daemon.start()
+    status = await daemon.wait()
+    await daemon.stop()
+    return status
+
+
+class Daemon:
+    """Everything that lives in the process of `rosterd serve`, and the configuration it lives by."""
+
+    def __init__(self, config: Config, store: Store, listeners: Sequence[Listener], tls: ssl.SSLContext | None) -> None:
+        self._config, self._store, self._listeners, self._tls = config, store, listeners, tls
+        self._told_to_stop, self._told_to_reload = asyncio.Event(), asyncio.Event()
+        self._stopping = asyncio.Event()  # what open streams wait for
+        self._audit = AuditLog(config.audit.path, config.audit.keep)
+        self._children = Children(store, self._command, self._patience)
+        self._clock = Clock(store, config.sources, self._children.wake, self._tidy)
+        self._app = Exchange()
+        self._web = Web(self._app, list(listeners), tls)
+        self._going: dict[asyncio.Task[None], str] = {}
+
+    async def start(self) -> None:
+        """Begin everything, and say so."""
+        loop = asyncio.get_running_loop()
+        for number, told in ((signal.SIGTERM, self._told_to_stop), (signal.SIGINT, self._told_to_stop), (signal.SIGHUP, self._told_to_reload)):
+            loop.add_signal_handler(number, told.set)
+        vault = self._open_vault(self._config)
+        sources.declare(self._store, self._config.sources, self._config.policies)
+        await self._app.put(build(self._context(self._config, vault)))
+        parts = {"web": self._web.serve(), "children": self._children.run(), "reload": self._reload_when_told(), "watchdog": self._feed_watchdog()}
+        self._going = {asyncio.create_task(part, name=name): name for name, part in parts.items()}
+        await self._web.ready()
+        self._clock.start()
+        where = ", ".join(listener.name for listener in self._listeners)
+        _log.info("rosterd answers", extra={"event": "daemon.ready", "version": VERSION, "at": where, "config": str(self._config.path)})
+        systemd.notify("READY=1", self._status())
+
+    async def wait(self) -> int:
+        """Return 0 when told to stop, 1 when a part ended by itself: then systemd starts us afresh."""
+        told = asyncio.create_task(self._told_to_stop.wait())
+        await asyncio.wait({told, *self._going}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        ended = [part for part in self._going if part.done()]
+        for part in ended:
+            facts = {"event": "daemon.bug", "part": self._going.pop(part)}
+            _log.critical("a part of the daemon ended by itself", extra=facts, exc_info=part.exception())
+        return 1 if ended else 0
+
+    async def stop(self) -> None:
+        """End in order: no new requests, streams say goodbye, children leave, the audit file is complete."""
+        systemd.notify("STOPPING=1", "STATUS=Ending.")
+        _log.info("rosterd ends", extra={"event": "daemon.stopping"})
+        self._stopping.set()
+        self._web.stop()
+        await asyncio.gather(asyncio.to_thread(self._clock.stop), self._children.stop())
+        for part, name in self._going.items():
+            if name in ("reload", "watchdog"):
+                part.cancel()
+        await asyncio.wait(self._going, timeout=FINISH_WITHIN + 5)
+        await self._app.close()
+        await asyncio.to_thread(self._audit.close)
+        _log.info("rosterd has ended", extra={"event": "daemon.stopped"})
+
+    async def _reload_when_told(self) -> None:
+        while True:
+            await self._told_to_reload.wait()
+            self._told_to_reload.clear()
+            systemd.notify_reloading()
+            try:
+                await self._reload()
+            except RosterError as error:
+                problems = getattr(error, "problems", None) or [str(error)]
+                for problem in problems:
+                    _log.error("the new configuration is refused; the old one stays", extra={"event": "reload.refused", "problem": problem})
+            except Exception:
+                _log.exception("the new configuration could not be taken over", extra={"event": "reload.bug"})
+            systemd.notify("READY=1", self._status())
+
+    async def _reload(self) -> None:
+        """Read the configuration again and live by it; nothing changes unless all of it can be used. Raises RosterError."""
+        config = await asyncio.to_thread(load, self._config.path)
+        vault = await asyncio.to_thread(self._open_vault, config)
+        if self._tls is not None and config.http.tls_cert_file is not None:
+            load_certificate(self._tls, config.http)
+        await asyncio.to_thread(sources.declare, self._store, config.sources, config.policies)
+        await self._app.put(await asyncio.to_thread(build, self._context(config, vault)))
+        self._clock.set_sources(config.sources)
+        needs_restart = _needs_restart(self._config, config)
+        self._config = config
+        self._children.forgive()
+        _log.info("the new configuration is in force", extra={"event": "reload.done"})
+        if needs_restart:
+            facts = {"event": "reload.partial", "keys": ", ".join(needs_restart)}
+            _log.warning("some of what changed needs a restart", extra=facts)
+
+    def _context(self, config: Config, vault: Vault) -> ApiContext:
+        return ApiContext(self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION)
+
+    def _open_vault(self, config: Config) -> Vault:
+        vault = Vault.parse(config.vault_secret)
+        keys.bind_vault(self._store, vault)
+        return vault
+
+    def _command(self, run_id: str) -> list[str]:
+        return child_command("--config", str(self._config.path), "sync", "--run", run_id)
+
+    def _patience(self, source: str) -> float:
+        """Return how many seconds a run of this source may go without progress."""
+        for settings in self._config.sources:
+            if settings.name == source:
+                return max(LEAST_PATIENCE, ANSWERS * settings.read_timeout * len(settings.urls))
+        return LEAST_PATIENCE
+
+    def _tidy(self) -> None:
+        """Forget what is older than [store] history."""
+        forgotten = 0
+        while count := runs.prune(self._store, self._config.store.history * 1000):
+            forgotten += count
+        if forgotten:
+            _log.info("old runs were forgotten", extra={"event": "tidy.runs", "count": forgotten})
+
+    async def _feed_watchdog(self) -> None:
+        """Tell systemd that we live, from this loop, and only while the clock ticks: a stuck daemon is to be restarted."""
+        seconds = systemd.watchdog_seconds()
+        while True:
+            await asyncio.sleep(seconds / 2 if seconds else 3600)
+            if self._clock.is_alive:
+                systemd.notify("WATCHDOG=1")
+            else:
+                _log.critical("the clock has stopped", extra={"event": "clock.dead"})
+
+    def _status(self) -> str:
+        names = ", ".join(source.name for source in self._config.sources)
+        return f"STATUS=Answers on {', '.join(listener.name for listener in self._listeners)}; sources: {names}."
+
+
+def _needs_restart(old: Config, new: Config) -> list[str]:
+    """Return the keys whose change a running daemon cannot follow."""
+    fixed = {
+        "[store] url": (old.store.url, new.store.url),
+        "[http] host": (old.http.host, new.http.host),
+        "[http] port": (old.http.port, new.http.port),
+        "[http] unix_socket": (old.http.unix_socket, new.http.unix_socket),
+        "[http] tls_cert_file": (old.http.tls_cert_file is None, new.http.tls_cert_file is None),
+        "[audit] file": (old.audit, new.audit),
+    }
+    return [key for key, (before, after) in fixed.items() if before != after]

@@ -1,0 +1,130 @@
+"""The HTTP server inside the daemon: sockets of our own, an app that can be exchanged while it serves, an end that does not hang."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from daemon.listening import Listener
+
+FINISH_WITHIN = 10
+"""Seconds that requests have to finish when the daemon ends."""
+_KEEP_ALIVE = 75
+
+
+class Exchange:
+    """An ASGI app whose inside can be exchanged: a request finishes in the app it began in."""
+
+    def __init__(self) -> None:
+        self._app: Any = None
+        self._life: _Life | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+    async def put(self, app: Any) -> None:
+        """Start `app`, send new requests to it, and end the one before."""
+        life = _Life(app)
+        await life.begin()
+        before, self._life, self._app = self._life, life, app
+        if before is not None:
+            await before.end()
+
+    async def close(self) -> None:
+        """End the app."""
+        if self._life is not None:
+            await self._life.end()
+            self._life = None
+
+
+class _Life:
+    """An app's lifespan (ASGI spec, "Lifespan Protocol")."""
+
+    def __init__(self, app: Any) -> None:
+        self._to_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        self._going = asyncio.ensure_future(app(scope, self._to_app.get, self._from_app.put))
+
+    async def begin(self) -> None:
+        """Start the app. Raises RuntimeError if it does not start."""
+        await self._say("lifespan.startup")
+
+    async def end(self) -> None:
+        """End the app and wait for it."""
+        await self._say("lifespan.shutdown")
+        await self._going
+
+    async def _say(self, what: str) -> None:
+        await self._to_app.put({"type": what})
+        answer = asyncio.ensure_future(self._from_app.get())
+        await asyncio.wait({answer, self._going}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            answer.cancel()
+            await self._going
+            raise RuntimeError(f"the app ended at {what}")
+        said = answer.result()
+        if not said["type"].endswith(".complete"):
+            raise RuntimeError(f"the app failed at {what}: {said.get('message', '')}")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the daemon decides what a signal means."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Web:
+    """Serves one app on all listeners, with TLS on those that want it. `tls` may load another certificate at any time."""
+
+    def __init__(self, app: Exchange, listeners: list[Listener], tls: ssl.SSLContext | None) -> None:
+        self._servers: list[tuple[_Server, list[socket.socket]]] = []
+        self._ended = False
+        for secure in (True, False):
+            sockets = [listener.socket for listener in listeners if listener.tls == secure]
+            if sockets:
+                self._servers.append((_Server(_config(app, tls if secure else None)), sockets))
+
+    async def serve(self) -> None:
+        """Serve until `stop`, then until open requests have ended (at most FINISH_WITHIN)."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for server, sockets in self._servers:
+                    group.create_task(server.serve(sockets))
+        finally:
+            self._ended = True
+
+    async def ready(self) -> None:
+        """Return once every server answers, or `serve` has ended."""
+        while not self._ended and not all(server.started for server, _ in self._servers):
+            await asyncio.sleep(0.005)
+
+    def stop(self) -> None:
+        """Accept nothing more and come to an end."""
+        for server, _ in self._servers:
+            server.should_exit = True
+
+
+def _config(app: Exchange, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # the API decides whom to believe
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=FINISH_WITHIN,
+        ssl_context_factory=(lambda config, default: tls) if tls else None,
+    )
