@@ -88,10 +88,9 @@ def message_length(data: bytes, at: int) -> int:
     return int.from_bytes(data[at + 2 : at + 2 + octets], "big") + 2 + octets if have >= 2 + octets else 0
 
 
-def open_message(data: bytes, *, whole: bool = True) -> tuple[int, int, int, int]:
-    """Return (message id, tag of the operation, start, end of its content). `whole` = False for the first octets of a long message."""
-    limit = len(data) if whole else 1 << 40
-    _, at, stop = header(data, 0, limit)
+def open_message(data: bytes, at: int, limit: int) -> tuple[int, int, int, int]:
+    """Return (message id, tag of the operation, start, end of its content) of the message at `at`, which ends by `limit`. Raises Garbled."""
+    _, at, stop = header(data, at, limit)
     tag, at, end = header(data, at, stop)
     if tag != 0x02 or not 1 <= end - at <= 5:
         raise Garbled("a message has no id")
@@ -111,46 +110,39 @@ class EntryReader:
         tag, start, at = header(data, at, end)
         if tag != 0x04:
             raise Garbled("an entry has no DN")
-        dn = read_dn(data[start:at])
-        tag, at, end = header(data, at, end)
+        _, first, end = header(data, at, end)
+        try:
+            return Entry(read_dn(data[start:at]), self._attributes(data, first, end))
+        except IndexError:
+            raise Garbled("an attribute is cut off") from None
+
+    def _attributes(self, data: bytes, at: int, end: int) -> dict[str, list[bytes]]:
+        """Return the attributes between `at` and `end`: three nested sequences, walked in place, since every read spends its time here."""
         attributes: dict[str, list[bytes]] = {}
+        names = self._names
         while at < end:
-            tag, at, stop = header(data, at, end)
-            tag, start, at = header(data, at, stop)
-            name, has_option = self._name(data[start:at])
-            values = _read_values(data, at, stop)
+            at, stop = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, end)[1:]
+            start, at = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, stop)[1:]
+            name, has_option = names.get(data[start:at]) or self._learn(data[start:at])
+            at += 2 if data[at + 1] < 0x80 else 2 + (data[at + 1] & 0x7F)
+            values = []
+            while at < stop:
+                start, at = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, stop)[1:]
+                values.append(data[start:at])
+            if at != stop or stop > end:
+                raise Garbled("a value is longer than what holds it")
             if has_option:
                 attributes.setdefault(name, []).extend(values)
             else:
-                attributes[name] = values + attributes.get(name, [])
-            at = stop
-        return Entry(dn, attributes)
+                attributes[name] = values + attributes.get(name, []) if name in attributes else values
+        return attributes
 
-    def _name(self, raw: bytes) -> tuple[str, bool]:
-        known = self._names.get(raw)
-        if known is None:
-            kind, semicolon, _ = raw.decode("ascii", "backslashreplace").lower().partition(";")
-            if len(self._names) >= _MOST_NAMES:
-                self._names.clear()
-            known = self._names[raw] = (kind, bool(semicolon))
+    def _learn(self, raw: bytes) -> tuple[str, bool]:
+        kind, semicolon, _ = raw.decode("ascii", "backslashreplace").lower().partition(";")
+        if len(self._names) >= _MOST_NAMES:
+            self._names.clear()
+        known = self._names[raw] = (kind, bool(semicolon))
         return known
-
-
-def _read_values(data: bytes, at: int, stop: int) -> list[bytes]:
-    """Return the values of the set at `at`; the innermost loop of a read, so lengths of one octet are taken in place."""
-    _, at, end = header(data, at, stop)
-    values = []
-    while at < end:
-        length = data[at + 1] if at + 1 < end else 0x80
-        if length <= 0x7F:
-            start = at + 2
-            at = start + length
-            if at > end:
-                raise Garbled("a value is longer than what holds it")
-        else:
-            _, start, at = header(data, at, end)
-        values.append(data[start:at])
-    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +155,8 @@ class Done:
     cookie: bytes | None
 
 
-def read_done(data: bytes, at: int, end: int) -> Done:
-    """Return the result between `at` and `end` of the message `data`, and the paged results control that follows it. Raises Garbled."""
+def read_done(data: bytes, at: int, end: int, stop: int) -> Done:
+    """Return the result between `at` and `end`, and the paged results control between there and `stop`. Raises Garbled."""
     parts = []
     cursor = at
     for wanted in (0x0A, 0x04, 0x04):
@@ -173,20 +165,19 @@ def read_done(data: bytes, at: int, end: int) -> Done:
             raise Garbled("a result is malformed")
         parts.append(data[start:cursor])
     code, matched, text = parts
-    return Done(int.from_bytes(code, "big"), read_dn(matched), text.decode("utf-8", "replace"), _read_cookie(data, end))
+    return Done(int.from_bytes(code, "big"), read_dn(matched), text.decode("utf-8", "replace"), _read_cookie(data, end, stop))
 
 
-def _read_cookie(data: bytes, at: int) -> bytes | None:
+def _read_cookie(data: bytes, at: int, limit: int) -> bytes | None:
     """Return the cookie of the simple paged results control (RFC 2696) among the controls at `at`."""
-    if at >= len(data):
+    if at >= limit:
         return None
-    tag, at, end = header(data, at, len(data))
+    tag, at, end = header(data, at, limit)
     while tag == 0xA0 and at < end:
-        _, inner, stop = header(data, at, end)
-        _, start, after = header(data, inner, stop)
+        _, inner, at = header(data, at, end)
+        _, start, after = header(data, inner, at)
         if data[start:after] == b"1.2.840.113556.1.4.319":
-            return _cookie_of(data, after, stop)
-        at = stop
+            return _cookie_of(data, after, at)
     return None
 
 

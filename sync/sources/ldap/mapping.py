@@ -55,6 +55,7 @@ class Mapper:
         names = settings.attributes
         self._names = names
         self._id, self._username = attribute_key(names.id), attribute_key(names.username)
+        self._name_keys = [(name, attribute_key(name)) for name in (names.name, "cn") if name]
         self._emails = [(name, attribute_key(name)) for name in names.emails]
         self._groups = attribute_key(names.groups)
         self._groups_of = groups_of
@@ -94,7 +95,7 @@ class Mapper:
             external_id=external_id,
             place=entry.dn,
             username=username,
-            name=self._first(entry, self._names.name, sieve) or self._first(entry, "cn", sieve),
+            name=self._name_of(entry, sieve),
             emails=self._addresses(entry, sieve),
             groups=self._group_names(entry, username, sieve),
             enabled=self._state.enabled(entry),
@@ -127,9 +128,12 @@ class Mapper:
                 sieve.drop(shown, value, "is not UTF-8")
         return texts
 
-    def _first(self, entry: Entry, name: str, sieve: _Sieve) -> str:
-        texts = self._texts(entry, attribute_key(name), sieve, name) if name else []
-        return next((text.strip() for text in texts if text.strip()), "")
+    def _name_of(self, entry: Entry, sieve: _Sieve) -> str:
+        for shown, key in self._name_keys:
+            for text in self._texts(entry, key, sieve, shown):
+                if text.strip():
+                    return text.strip()
+        return ""
 
     def _username_of(self, entry: Entry, sieve: _Sieve) -> str:
         """Return the username; of several the one that names the entry, for the order of values is nobody's promise."""

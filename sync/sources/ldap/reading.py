@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
-import idna
-
 from sync.address import MalformedAddress, normalise
 from sync.directory import Absent, Finding, Listed, Page, Person, Proof, Refused
 from sync.errors import SourceUnavailable
@@ -160,6 +158,7 @@ def _with_unicode_domain(matched: str) -> str:
     """Return the address with its domain as people write it (bücher.example), for directories that keep it so."""
     local, _, domain = matched.rpartition("@")
     try:
-        return f"{local}@{idna.decode(domain)}"
-    except (idna.IDNAError, UnicodeError):
+        labels = [label[4:].encode().decode("punycode") if label.startswith("xn--") else label for label in domain.split(".")]
+    except UnicodeError:
         return matched
+    return f"{local}@{'.'.join(labels)}"

@@ -100,26 +100,32 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
 
     def _receive_one(self, message_id: int) -> dict[str, Any] | None:
         """Receive one message; return it if it ends the answer."""
-        message = self._next_message()
-        if isinstance(message, Entry):
-            self.take(message)
+        length = self._await_message()
+        if length > self.biggest_entry:
+            self.take(self._skip(length))
             return None
-        number, tag, at, end = ber.open_message(message)
-        if number == 0:
-            self.close()
-            raise translate.broken_off(self.address.url, None, self.address.read_timeout)
+        data, begin = self._buffer, self._at
+        self._at = stop = begin + length
+        number, tag, at, end = ber.open_message(data, begin, stop)
         if number != message_id:
-            raise Garbled("an answer to a question that was not asked")
+            self._refuse_other(number)
         if tag == ber.ENTRY:
-            self.take(self._reader.read(message, at, end))
+            self.take(self._reader.read(data, at, end))
             return None
         if tag == ber.REFERENCE:
             self.references += 1
             return None
         if tag == ber.DONE:
-            self.done = ber.read_done(message, at, end)
+            self.done = ber.read_done(data, at, end, stop)
             return {"result": self.done.code, "description": "", "dn": "", "message": "", "referrals": None, "type": "searchResDone"}
-        return self._decode_other(message)
+        return self._decode_other(data[begin:stop])
+
+    def _refuse_other(self, number: int) -> None:
+        """Raise for a message that answers something else; number 0 is the server's good-bye (RFC 4511 section 4.4.1)."""
+        if number:
+            raise Garbled("an answer to a question that was not asked")
+        self.close()
+        raise translate.broken_off(self.address.url, None, self.address.read_timeout)
 
     def _decode_other(self, message: bytes) -> dict[str, Any]:
         try:
@@ -128,21 +134,17 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
             raise Garbled("a malformed answer") from error
         return decoded
 
-    def _next_message(self) -> bytes | Entry:
+    def _await_message(self) -> int:
+        """Return the length of the next message, which is in the buffer as a whole unless it is too big."""
         length = ber.message_length(self._buffer, self._at)
         while not length:
             self._buffer = self._buffer[self._at :] + self._receive()
             self._at = 0
             length = ber.message_length(self._buffer, 0)
-        if length > self.biggest_entry:
-            return self._skip(length)
-        end = self._at + length
-        if end > len(self._buffer):
+        if self._at + length > len(self._buffer) and length <= self.biggest_entry:
             self._buffer = self._gather(length)
-            self._at, end = 0, length
-        message = self._buffer[self._at : end]
-        self._at = end
-        return message
+            self._at = 0
+        return length
 
     def _gather(self, length: int) -> bytes:
         """Return what is left of the buffer and as much more as makes it `length` octets long."""
@@ -158,7 +160,7 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         if length > BIGGEST_MESSAGE:
             raise Garbled(f"a message of {length} octets")
         head = self._gather(min(length, _DN_WITHIN))
-        _, tag, at, _ = ber.open_message(head, whole=False)
+        _, tag, at, _ = ber.open_message(head, 0, 2 * BIGGEST_MESSAGE)
         if tag != ber.ENTRY:
             raise Garbled(f"an answer of {length} octets that is no entry")
         _, start, stop = ber.header(head, at, len(head))
