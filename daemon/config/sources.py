@@ -13,7 +13,6 @@ from daemon.config.cron import longest_gap
 from daemon.config.files import Files
 from daemon.config.reader import Section
 from sync.settings import Attributes, GroupSearch, GuardSettings, ScheduleSettings, SourceSettings
-from sync.store.sources import PERIODS_UNTIL_STALE
 
 _AS_WRITTEN = (
     "name", "kind", "urls", "vendor", "tls", "allow_plaintext", "bind_dn", "sasl", "filter", "page_size",
@@ -139,6 +138,8 @@ def _guard(section: Section) -> GuardSettings:
     limits: Mapping[str, Any] = guard.values
     closed, stale = limits["fail_closed_after"], limits["stale_after"]
     if stale is None and schedule["cron"]:
+        from sync.store.sources import PERIODS_UNTIL_STALE  # SQLAlchemy takes its time
+
         stale = PERIODS_UNTIL_STALE * longest_gap(schedule["cron"])
     if closed is not None and not schedule["cron"] and closed < schedule["every"]:
         guard.problem("fail_closed_after", "is shorter than the time between two runs: every key would go off in between")

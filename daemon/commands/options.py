@@ -1,0 +1,52 @@
+"""Options that many commands share, and the values they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from api.values import parse_duration
+from daemon.config import locate
+from sync.errors import InvalidRequest
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_META = "rosterd.config"
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta[_META] = value
+
+
+def config_path() -> Path:
+    """Return the configuration's file: --config wherever it stood, else $ROSTERD_CONFIG, else the default."""
+    return locate(click.get_current_context().meta.get(_META))
+
+
+def takes_config(command: _F) -> _F:
+    """Let a command take --config; `config_path` returns it."""
+    text = "The configuration (default: $ROSTERD_CONFIG, else /etc/rosterd/config.toml)."
+    return click.option("--config", metavar="FILE", expose_value=False, callback=_remember, is_eager=True, help=text)(command)
+
+
+def takes_json(command: _F) -> _F:
+    """Let a command take --json, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print what the API would send.")(takes_config(command))
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
+    """A duration written as in the configuration; its value is in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Return the seconds."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration(str(value), "")
+        except InvalidRequest as error:
+            self.fail(error.message, parameter, context)
