@@ -98,9 +98,16 @@ class Finding:
 
 
 class Reading(Protocol):
-    """An open conversation with a directory. Every method raises SourceError and nothing else."""
+    """An open conversation with a directory. Every method raises SourceError and nothing else.
 
-    server: str
+    `server` = which one answers, `vendor` = what kind it turned out to be ("" until it is known).
+    """
+
+    @property
+    def server(self) -> str: ...
+
+    @property
+    def vendor(self) -> str: ...
 
     def full(self) -> Iterator[Page]:
         """Yield every page. Ending without an error means that the directory said it was all; see `proof`."""

@@ -28,6 +28,7 @@ class Intake:
     def __init__(self, store: Store, source: SourceSettings, rules: Sequence[Rule], pulse: Pulse) -> None:
         self._store, self._source, self._rules, self._pulse = store, source, rules, pulse
         self.server = ""
+        self.vendor = ""
         self.pages = 0
         self.entries = 0
         self.dropped = 0
@@ -36,8 +37,8 @@ class Intake:
 
     def read_all(self, reading: Reading, staging: Staging, expected: int) -> Proof:
         """Stage the whole directory; `expected` = people known before. Raises UnsafePlan, or what the source raises."""
-        self.server = reading.server
         for page in reading.full():
+            self.server, self.vendor = reading.server, reading.vendor
             self._stage(page, staging)
             self._pulse.beat(self.progress("read", expected))
         proof = reading.proof()

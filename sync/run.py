@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync import jump, weigh
 from sync.commit import Commit, settle_holds
@@ -21,7 +21,7 @@ from sync.store import kept
 from sync.store.engine import Connection, Store
 from sync.store.facts import SourceFacts, count_refused_bind, keep_stamp, source_facts
 from sync.store.lease import Lease, Progress, check, fail, start, this_process
-from sync.store.outcome import ChangeLog, Ending, accept_read, end
+from sync.store.outcome import ChangeLog, Ending, ReadFrom, accept_read, end
 from sync.store.runs import get
 from sync.store.staging import StagedKey, Staging
 from sync.store.views import RunView
@@ -105,7 +105,9 @@ class _Attempt:
         """Read, compare, and gather the evidence while the directory is still at hand."""
         groups = sorted({group for rule in self._rules for group in rule.groups})
         self._pulse.beat(self._intake.progress("connect"))
-        with self._setting.open_source(self._source, groups).open() as reading:
+        # What "auto" found once is kept: a root DSE that is hidden one day must not change how people are read.
+        source = replace(self._source, vendor=facts.vendor) if self._source.vendor == "auto" and facts.vendor else self._source
+        with self._setting.open_source(source, groups).open() as reading:
             with self._phase("read", "read"):
                 if self._run.only:
                     proof, only_ids = self._intake.read_one(reading, connection, staging, self._run.only)
@@ -168,7 +170,14 @@ class _Attempt:
             return
         if not self._run.only:
             settle_holds(connection, self._source.name, self._lease.run_id, picture, now)
-            accept_read(connection, self._source, self._intake.server, now, complete=picture.proof.complete, configured=not ruling.held)
+            accept_read(
+                connection,
+                self._source,
+                ReadFrom(self._intake.server, self._intake.vendor),
+                now,
+                complete=picture.proof.complete,
+                configured=not ruling.held,
+            )
             if not ruling.held:
                 keep_stamp(connection, self._source.name, jump.take_stamp())
         tick()
@@ -184,14 +193,17 @@ class _Attempt:
         intake = self._intake
         ending = Ending(
             state, picture.proof.complete, intake.server, intake.pages, intake.entries, dict(log.counts), dict(self._seconds),
-            self._mode_reason(picture.facts), self._store.now(),
+            self._mode_reason(picture), self._store.now(),
         )  # fmt: skip
         end(connection, self._lease, ending)
 
-    def _mode_reason(self, facts: SourceFacts) -> str:
+    def _mode_reason(self, picture: Picture) -> str:
+        facts = picture.facts
         changed = weigh.changed_keys(self._source, facts)
         if changed:
             return f"the configuration changed: {', '.join(changed)}"
+        if picture.clock_jump:
+            return picture.clock_jump
         return self._run.mode_reason or ("first read" if facts.read_at is None else "")
 
     def _secret_mark(self) -> str:

@@ -17,19 +17,19 @@ class SourceFacts(msgspec.Struct, frozen=True):
     read_at: int | None
     refused_binds: int
     refused_secret: str
-    rank: int
+    vendor: str
     stamp: Stamp | None
 
 
 def source_facts(connection: Connection, source: str) -> SourceFacts:
     """Return the facts of one source."""
     row = connection.execute(
-        text("select digest, parts, read_at, refused_binds, refused_secret, rank from source where name = :name"), {"name": source}
+        text("select digest, parts, read_at, refused_binds, refused_secret, vendor from source where name = :name"), {"name": source}
     ).one()
     parts = msgspec.json.decode(row.parts) if isinstance(row.parts, str) else row.parts
     kept = connection.execute(text("select value from meta where name = :name"), {"name": _stamp_name(source)}).scalar_one_or_none()
     stamp = msgspec.json.decode(kept, type=Stamp) if kept else None
-    return SourceFacts(row.digest, parts, row.read_at, row.refused_binds, row.refused_secret, row.rank, stamp)
+    return SourceFacts(row.digest, parts, row.read_at, row.refused_binds, row.refused_secret, row.vendor, stamp)
 
 
 def keep_stamp(connection: Connection, source: str, stamp: Stamp) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -105,14 +105,21 @@ def end(connection: Connection, lease: Lease, ending: Ending) -> None:
     release(connection, lease)
 
 
-def accept_read(connection: Connection, source: SourceSettings, server: str, now: int, *, complete: bool, configured: bool) -> None:
+class ReadFrom(NamedTuple):
+    """Which server answered, and what kind it is."""
+
+    server: str
+    vendor: str
+
+
+def accept_read(connection: Connection, source: SourceSettings, read: ReadFrom, now: int, *, complete: bool, configured: bool) -> None:
     """Remember what a committed full run proved about its source; with `configured`, that this configuration is accepted (rule 9)."""
     connection.execute(
         text(
-            "update source set succeeded_at = :now, failures = 0, refused_binds = 0, server = :server,"
+            "update source set succeeded_at = :now, failures = 0, refused_binds = 0, server = :server, vendor = :vendor,"
             " read_at = case when :complete then :now else read_at end where name = :name"
         ),
-        {"now": now, "server": server, "complete": complete, "name": source.name},
+        {"now": now, "server": read.server, "vendor": read.vendor, "complete": complete, "name": source.name},
     )
     if configured:
         connection.execute(

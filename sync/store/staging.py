@@ -18,6 +18,7 @@ Table(
     Column("external_id", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("active", Boolean, nullable=False),
+    Column("bare", Boolean, nullable=False),
     Column("person", LargeBinary, nullable=False),
     prefixes=["TEMPORARY"],
 )
@@ -49,8 +50,8 @@ Table(
 )
 
 _STAGE = (
-    "insert into staged (external_id, fingerprint, active, person) values (:external_id, :fingerprint, :active, :person)"
-    " on conflict (external_id) do update set fingerprint = excluded.fingerprint, active = excluded.active, person = excluded.person"
+    "insert into staged (external_id, fingerprint, active, bare, person) values (:external_id, :fingerprint, :active, :bare, :person)"
+    " on conflict (external_id) do update set fingerprint = excluded.fingerprint, active = excluded.active, bare = excluded.bare, person = excluded.person"
 )
 _WANT = "insert into staged_policy (external_id, policy) values (:external_id, :policy) on conflict do nothing"
 _NOTE = "insert into verdict (external_id, user_id, known) values (:external_id, :user_id, :known)"
@@ -104,7 +105,16 @@ class Staging:
         """Stage one page. An external id staged before is replaced (a page read again)."""
         if not people:
             return
-        rows = [{"external_id": p.person.external_id, "fingerprint": p.fingerprint, "active": p.active, "person": _encode(p.person)} for p in people]
+        rows = [
+            {
+                "external_id": p.person.external_id,
+                "fingerprint": p.fingerprint,
+                "active": p.active,
+                "bare": p.person.bare,
+                "person": _encode(p.person),
+            }
+            for p in people
+        ]
         wants = [{"external_id": p.person.external_id, "policy": policy} for p in people for policy in p.policies]
         with self._store.read(on=self._connection) as connection:
             many(connection, _STAGE, rows)

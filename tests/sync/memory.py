@@ -58,6 +58,7 @@ class Directory:
 
 class _Reading:
     server = "memory"
+    vendor = "memory"
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory

@@ -403,3 +403,18 @@ def test_two_sources_keep_apart_and_the_first_in_the_file_wins_a_free_address(wo
     world.sync("corp")
     assert world.lookup("x@corp.example").email == "x@corp.example"
     assert world.lookup("x@corp.example").user_id != world.lookup("y@corp.example").user_id
+
+
+def test_an_entry_too_big_to_read_keeps_its_keys_and_can_still_be_disabled(world: World) -> None:
+    """What groups a bare person is in is not known, so nothing follows from it; the state does count."""
+    world.policies = (Policy("ai", groups=("ai",)),)
+    world.people(20)
+    for number in range(20):
+        world.directory.change(f"id-p{number}", groups=("ai",))
+    world.sync()
+    world.directory.change("id-p0", bare=True, groups=(), emails=(), name="", username="")
+    run = world.sync()
+    assert (run.counts["keys_disabled"], run.counts["withheld"]) == (0, 0)
+    assert world.keys("alias0@corp.example")[0][1]
+    world.directory.change("id-p0", enabled=False)
+    assert world.sync().counts["disabled"] == 1

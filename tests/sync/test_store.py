@@ -6,6 +6,7 @@ import multiprocessing
 import sqlite3
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -329,3 +330,36 @@ def test_a_source_taken_out_of_the_config_keeps_its_people(world: World) -> None
     with pytest.raises(Conflict, match="no longer in the configuration"):
         runs.request(world.store, "corp", trigger="api", requested_by="t")
     assert world.keys("ann@corp.example")[0][1]
+
+
+def test_a_removed_user_is_forgotten_in_time_and_still_known_by_id(world: World) -> None:
+    """After forget_after name and addresses are gone; seen again it is the same user with the same key."""
+    world.people(20)
+    world.sync()
+    user, value = world.lookup("p0@corp.example").user_id, world.keys("p0@corp.example")
+    gone = world.directory.people.pop("id-p0")
+    world.sync()
+    world.clock.forward(days=8)
+    world.sync()
+    world.sync()
+    assert people.forget_removed(world.store, 365 * 86_400_000) == 0
+    world.clock.forward(days=366)
+    assert people.forget_removed(world.store, 365 * 86_400_000) == 1
+    assert people.forget_removed(world.store, 365 * 86_400_000) == 0
+    view = people.get_user(world.store, user)
+    assert (view.name, view.username, view.emails) == ("", "", [])
+    assert world.lookup("p0@corp.example").outcome == "user_not_found"
+    world.directory.people["id-p0"] = gone
+    world.sync()
+    assert (world.lookup("p0@corp.example").user_id, world.keys("p0@corp.example")) == (user, value)
+
+
+def test_what_auto_found_out_about_a_server_is_kept(world: World) -> None:
+    """The vendor is resolved by the first read and handed to every later one."""
+    asked: list[str] = []
+    world.people(1)
+    world.sync()
+    setting = world.setting()
+    opened = replace(setting, open_source=lambda source, groups: asked.append(source.vendor) or setting.open_source(source, groups))
+    perform(opened, runs.request(world.store, "corp", trigger="cli", requested_by="t").id)
+    assert (asked, sources.get_source(world.store, "corp").vendor) == (["memory"], "memory")

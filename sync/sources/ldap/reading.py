@@ -38,6 +38,11 @@ class LdapReading:
         self._root: Root | None = None
         self.server = servers.current
 
+    @property
+    def vendor(self) -> str:
+        """The kind of server, once its root DSE has been read."""
+        return vendor_of(self._settings, self._root).name if self._root else ""
+
     def full(self) -> Iterator[Page]:
         """Yield every page of every base. Another server is tried only while not a single page has been read."""
         self._proof = None
