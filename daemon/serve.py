@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from daemon.process import child_command
 from daemon.version import VERSION
 from daemon.web import FINISH_WITHIN, Exchange, Web
 from sync.errors import RosterError
-from sync.store import keys, runs, sources
+from sync.store import keys, people, runs, sources
 from sync.store.engine import Store, open_store
 from sync.vault import Vault
 
@@ -162,12 +162,12 @@ class Daemon:
         return LEAST_PATIENCE
 
     def _tidy(self) -> None:
-        """Forget what is older than [store] history."""
-        forgotten = 0
-        while count := runs.prune(self._store, self._config.store.history * 1000):
-            forgotten += count
-        if forgotten:
-            _log.info("old runs were forgotten", extra={"event": "tidy.runs", "count": forgotten})
+        """Forget runs older than [store] history, and the names and addresses of people removed before forget_after."""
+        settings = self._config.store
+        old_runs = _total(lambda: runs.prune(self._store, settings.history * 1000))
+        removed = _total(lambda: people.forget_removed(self._store, settings.forget_after * 1000))
+        if old_runs or removed:
+            _log.info("what is too old was forgotten", extra={"event": "tidy.done", "runs": old_runs, "people": removed})
 
     async def _feed_watchdog(self) -> None:
         """Tell systemd that we live, from this loop, and only while the clock ticks: a stuck daemon is to be restarted."""
@@ -182,6 +182,14 @@ class Daemon:
     def _status(self) -> str:
         names = ", ".join(source.name for source in self._config.sources)
         return f"STATUS=Answers on {', '.join(listener.name for listener in self._listeners)}; sources: {names}."
+
+
+def _total(forget_some: Callable[[], int]) -> int:
+    """Call until nothing is left to forget; return how much there was."""
+    total = 0
+    while count := forget_some():
+        total += count
+    return total
 
 
 def _needs_restart(old: Config, new: Config) -> list[str]:
