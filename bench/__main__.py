@@ -1,0 +1,152 @@
+"""`make bench`: rosterd beside ldapsearch on the same directory, and lookups beside a route that answers a constant.
+
+Prints a table and writes bench/results/latest.json. Ratios count; seconds depend on the machine. A wrong count fails, a slow one never does.
+BENCH_PEOPLE = how many people (100000), BENCH_LOOKUPS = how many lookups (20000), BENCH_PAGE = page size (1000).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.installation import Installation
+from bench.load import Load, ask
+from bench.measure import Failed, Measured, measure, peak_of
+from bench.readers import LDAP3_READER, ldapsearch
+from tests.servers.slapd import Slapd
+
+PEOPLE = int(os.environ.get("BENCH_PEOPLE", "100000"))
+LOOKUPS = int(os.environ.get("BENCH_LOOKUPS", "20000"))
+PAGE = int(os.environ.get("BENCH_PAGE", "1000"))
+RESULTS = Path(__file__).parent / "results"
+
+
+class Table:
+    """The rows, printed as they come and kept for the JSON."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        print(f"\n{'':<54}{'seconds':>9}{'MiB':>8}{'ratio':>8}", flush=True)
+
+    def add(self, what: str, seconds: float, peak: float, ratio: float | None = None) -> None:
+        """Add a program that ran to its end."""
+        self.rows.append({"what": what, "seconds": round(seconds, 3), "peak_mib": round(peak, 1), "ratio": ratio and round(ratio, 2)})
+        print(f"{what:<54}{seconds:>9.2f}{peak:>8.0f}{f'{ratio:8.2f}' if ratio else '':>8}", flush=True)
+
+    def add_load(self, what: str, load: Load, ratio: float | None = None, p99_ratio: float | None = None) -> None:
+        """Add answers of a server."""
+        self.rows.append({"what": what, "per_second": round(load.rate), "p50_ms": round(load.p50, 3), "p99_ms": round(load.p99, 3)}
+                         | {name: round(value, 2) for name, value in (("ratio", ratio), ("p99_ratio", p99_ratio)) if value})  # fmt: skip
+        ratios = "".join(f"  {name} {value:.2f}" for name, value in (("ratio", ratio), ("p99 ratio", p99_ratio)) if value)
+        print(f"{what:<44}{load.rate:>8.0f}/s  p50 {load.p50:6.2f} ms  p99 {load.p99:6.2f} ms{ratios}", flush=True)
+
+
+def main() -> None:
+    """Measure everything, print it, write it."""
+    with tempfile.TemporaryDirectory(prefix="rosterd-bench-") as name:
+        folder = Path(name)
+        print(f"{PEOPLE} people with two addresses each, pages of {PAGE}, OpenLDAP on loopback; loading …", flush=True)
+        (folder / "slapd").mkdir()
+        with Slapd(folder / "slapd").prepare() as slapd:
+            slapd.add_people(PEOPLE)
+            slapd.start()
+            table = Table()
+            (folder / "rosterd").mkdir()
+            installation = Installation(folder / "rosterd", slapd, PAGE)
+            measure_syncs(table, slapd, installation, folder)
+            measure_lookups(table, installation)
+    RESULTS.mkdir(exist_ok=True)
+    facts = {"people": PEOPLE, "lookups": LOOKUPS, "page": PAGE, "python": platform.python_version(), "cores": os.cpu_count(), "rows": table.rows}
+    (RESULTS / "latest.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def measure_syncs(table: Table, slapd: Slapd, installation: Installation, folder: Path) -> None:
+    """Measure the read by ldapsearch and by ldap3, then rosterd's first sync (a key for each person) and one that finds nothing new."""
+    floor = measure(ldapsearch(slapd, folder / "password", PAGE), folder / "ldapsearch.ldif", best_of=3)
+    expect("entries of ldapsearch", floor.output.count("\ndn: ") + floor.output.startswith("dn: "), PEOPLE)
+    table.add("ldapsearch, printing them (C)", floor.seconds, floor.peak, 1)
+    ldap3 = measure([sys.executable, "-c", LDAP3_READER, slapd.url, slapd.bind_dn, str(folder / "password"), slapd.base, str(PAGE)], folder / "ldap3")
+    expect("entries of ldap3", int(ldap3.output), PEOPLE)
+    table.add("ldap3's own paged_search", ldap3.seconds, ldap3.peak, ldap3.seconds / floor.seconds)
+    done, run = installation.sync()
+    expect("people added", run["counts"]["added"], PEOPLE)
+    expect("keys issued", run["counts"]["keys_issued"], PEOPLE)
+    add_sync(table, "rosterd, first sync: people, addresses, sealed keys", done, run, floor)
+    done, run = installation.sync()
+    expect("unchanged people", run["counts"]["unchanged"], PEOPLE)
+    expect("other counts", sum(run["counts"].values()), PEOPLE)
+    add_sync(table, "rosterd, second sync: nothing new", done, run, floor)
+
+
+def add_sync(table: Table, what: str, done: Measured, run: dict[str, Any], floor: Measured) -> None:
+    """Add a sync, and its phases below it."""
+    table.add(what, done.seconds, done.peak, done.seconds / floor.seconds)
+    for phase, seconds in run["seconds"].items():
+        table.add(f"    of that: {phase}", seconds, 0, seconds / floor.seconds)
+
+
+def measure_lookups(table: Table, installation: Installation) -> None:
+    """Measure the daemon: ready, idle, answering a constant, answering lookups, and lookups while a sync runs."""
+    lookup, admin = installation.token("lookup"), installation.token("admin")
+
+    def constant(number: int) -> bytes:
+        return b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    def find(number: int) -> bytes:
+        path = f"/api/users/email/person.{number * 7919 % PEOPLE + 1}@example.com/virtual-keys"
+        return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {lookup}\r\n\r\n".encode()
+
+    with installation.serving() as (pid, ready):
+        time.sleep(1)
+        table.add("rosterd serve: ready, idle memory", ready, peak_of(pid))
+        for request, expected in ((constant, b"live"), (find, b"sk-bf-")):  # warm
+            ask(installation.port, request, expected, count=500)
+        base = ask(installation.port, constant, b"live", count=LOOKUPS)
+        table.add_load("constant JSON, same server", base)
+        idle = ask(installation.port, find, b"sk-bf-", count=LOOKUPS)
+        table.add_load("lookups, 8 connections", idle, idle.rate / base.rate, idle.p99 / base.p99)
+        one = ask(installation.port, find, b"sk-bf-", count=LOOKUPS // 4, connections=1)
+        table.add_load("lookups, 1 connection", one)
+        busy = lookups_during_sync(installation, find, admin)
+        table.add_load("lookups while a sync runs, 1 connection", busy, busy.rate / one.rate, busy.p99 / one.p99)
+
+
+def lookups_during_sync(installation: Installation, find: Any, admin: str) -> Load:
+    """Ask for as long as a requested run takes."""
+    run = installation.post("/api/sync/runs", {"source": "corp", "mode": "full"}, admin)["run"]
+    ended = threading.Event()
+    watcher = threading.Thread(target=wait_for, args=(installation, run["id"], admin, ended))
+    watcher.start()
+    try:
+        return ask(installation.port, find, b"sk-bf-", count=10_000_000, connections=1, stop=ended.is_set)
+    finally:
+        watcher.join()
+
+
+def wait_for(installation: Installation, run: str, admin: str, ended: threading.Event) -> None:
+    """Set `ended` when the run is over."""
+    state = "waiting"
+    while state in ("waiting", "running"):
+        time.sleep(0.2)
+        state = installation.get(f"/api/sync/runs/{run}", admin)["run"]["state"]
+    ended.set()
+
+
+def expect(what: str, found: int, wanted: int) -> None:
+    """Raise Failed for a wrong count."""
+    if found != wanted:
+        raise Failed(f"{what}: {found} instead of {wanted}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as failure:
+        sys.exit(f"bench: {failure}")

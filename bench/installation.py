@@ -1,0 +1,118 @@
+"""A rosterd of one's own for measuring: configuration, secrets and store in a folder, and its commands."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Failed, Measured, measure
+from tests.servers.slapd import Slapd, free_port
+
+CONFIG = """\
+[store]
+url = "sqlite:///rosterd.db"
+[http]
+port = {port}
+[auth]
+secret_file = "jwt.secret"
+[keys]
+encryption_key_file = "vault.keys"
+[[keys.issue]]
+name = "default"
+[[source]]
+name = "corp"
+kind = "ldap"
+urls = ["{url}"]
+tls = "plain"
+allow_plaintext = true
+bind_dn = "{bind_dn}"
+password_file = "ldap.password"
+base = "{base}"
+page_size = {page_size}
+[source.schedule]
+every = "24h"
+"""
+
+
+class Installation:
+    """One rosterd that reads one slapd."""
+
+    def __init__(self, folder: Path, slapd: Slapd, page_size: int) -> None:
+        self.folder, self.port = folder, free_port()
+        self._secret("jwt.secret", secrets.token_urlsafe(48))
+        self._secret("vault.keys", base64.b64encode(os.urandom(32)).decode())
+        self._secret("ldap.password", slapd.password)
+        settings = {"port": self.port, "url": slapd.url, "bind_dn": slapd.bind_dn, "base": slapd.base, "page_size": page_size}
+        (folder / "config.toml").write_text(CONFIG.format(**settings))
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of `rosterd ARGUMENTS`."""
+        return [sys.executable, "-m", "daemon", "--config", str(self.folder / "config.toml"), *arguments]
+
+    def sync(self) -> tuple[Measured, dict[str, Any]]:
+        """Run `rosterd sync` in the foreground; return what it took, and its run."""
+        done = measure(self.command("sync", "--json"), self.folder / "sync.json")
+        said = json.loads(done.output)
+        run: dict[str, Any] = said.get("run", said)
+        if run["state"] != "succeeded" or not run["complete"]:
+            raise Failed(f"the sync ended as {run['state']}: {run.get('error')}")
+        return done, run
+
+    def token(self, role: str) -> str:
+        """Return a new token."""
+        return subprocess.run(self.command("token", "issue", "--role", role), check=True, capture_output=True, text=True).stdout.strip()
+
+    @contextmanager
+    def serving(self) -> Iterator[tuple[int, float]]:
+        """Run the daemon; yield its process id and the seconds until it was ready."""
+        began = time.perf_counter()
+        with (self.folder / "serve.log").open("wb") as log, subprocess.Popen(self.command("serve"), stdout=log, stderr=log) as process:
+            try:
+                while not self._is_ready():
+                    if process.poll() is not None or time.perf_counter() - began > 60:
+                        raise Failed(f"the daemon did not become ready: {(self.folder / 'serve.log').read_text()[-2000:]}")
+                    time.sleep(0.01)
+                yield process.pid, time.perf_counter() - began
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+
+    def post(self, path: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+        """Send JSON to the daemon and return what it answers."""
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def get(self, path: str, token: str) -> dict[str, Any]:
+        """Return what the daemon answers."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def _is_ready(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return connection.recv(16).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+    def _secret(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_text(text + "\n")

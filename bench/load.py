@@ -1,0 +1,72 @@
+"""Asking one HTTP server as often as it answers, over a few connections that stay open; loopback only, bounded in number and time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bench.measure import Failed
+
+LONGEST = 60.0
+"""Seconds after which it ends, whatever was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of it: answers a second, and after how many milliseconds half and 99 % of them were there."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+def ask(
+    port: int, request: Callable[[int], bytes], expected: bytes, *, count: int, connections: int = 8, stop: Callable[[], bool] = lambda: False
+) -> Load:
+    """Send `request(0)` … `request(count - 1)`, for a minute at most or until `stop()`, and return how it went.
+
+    Every answer must be a 200 that holds `expected`. Raises Failed.
+    """
+    return asyncio.run(_ask(port, request, expected, count, connections, stop))
+
+
+async def _ask(port: int, request: Callable[[int], bytes], expected: bytes, count: int, connections: int, stop: Callable[[], bool]) -> Load:
+    numbers, took = iter(range(count)), list[float]()
+    began = time.perf_counter()
+    until = began + LONGEST
+    await asyncio.gather(
+        *(_connection(port, request, expected, numbers, took, lambda: stop() or time.perf_counter() > until) for _ in range(connections))
+    )
+    passed = time.perf_counter() - began
+    took.sort()
+    return Load(len(took) / passed, took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000)
+
+
+async def _connection(
+    port: int, request: Callable[[int], bytes], expected: bytes, numbers: Iterator[int], took: list[float], over: Callable[[], bool]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for number in numbers:
+            began = time.perf_counter()
+            writer.write(request(number))
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(_length(head))
+            ended = time.perf_counter()
+            took.append(ended - began)
+            if not head.startswith(b"HTTP/1.1 200") or expected not in body:
+                raise Failed(f"request {number} was answered with {head.splitlines()[0]!r} {body[:200]!r}")
+            if over():
+                break
+    finally:
+        writer.close()
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    raise Failed("an answer without Content-Length")
