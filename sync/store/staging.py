@@ -118,6 +118,8 @@ class Staging:
         wants = [{"external_id": p.person.external_id, "policy": policy} for p in people for policy in p.policies]
         with self._store.read(on=self._connection) as connection:
             many(connection, _STAGE, rows)
+            # A bare person may replace one staged before (two entries with one id): nothing may follow from what the first one said.
+            many(connection, "delete from staged_policy where external_id = :external_id", [row for row in rows if row["bare"]])
             many(connection, _WANT, wants)
 
     def seen(self, connection: Connection) -> Iterator[tuple[str, bytes]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sync.directory import Refused
+from sync.directory import Person, Refused
 from sync.errors import SourceIncomplete, SourceRefused
 from sync.run import perform
 from sync.settings import Policy
@@ -418,3 +418,12 @@ def test_an_entry_too_big_to_read_keeps_its_keys_and_can_still_be_disabled(world
     assert world.keys("alias0@corp.example")[0][1]
     world.directory.change("id-p0", enabled=False)
     assert world.sync().counts["disabled"] == 1
+
+
+def test_two_entries_with_one_id_give_nobody_a_key(world: World) -> None:
+    """The bare person that stands for both replaces the first sighting and everything that followed from it."""
+    world.policies = (Policy("ai", groups=("ai",)),)
+    first = world.directory.add("twin", "twin@corp.example", groups=("ai",))
+    world.people(600)
+    world.directory.people["again"] = Person(first.external_id, "", "", "", (), (), True, bare=True)
+    assert world.sync().counts["keys_issued"] == 0
