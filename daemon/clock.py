@@ -47,7 +47,7 @@ class Timetable:
     def next(self, now: int) -> int:
         """Return when the source is due after `now` (milliseconds since the epoch)."""
         moment = datetime.fromtimestamp(now / 1000, UTC)
-        following = self._trigger.get_next_fire_time(moment, moment)
+        following: datetime = self._trigger.get_next_fire_time(moment, moment)
         return round(following.timestamp() * 1000)
 
 

@@ -64,8 +64,8 @@ def _told_to_end() -> Iterator[threading.Event]:
     try:
         yield end
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 @contextmanager

@@ -1,0 +1,210 @@
+"""A rosterd of one's own for a test: a folder with everything, and the real process, listened to as systemd would."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from api.auth.tokens import issue_token
+from daemon.config import load
+from daemon.demo.responder import Responder
+from sync.store import runs
+from sync.store.engine import Store, open_store
+from sync.store.views import RunView
+from sync.vault import generate_key_line
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 40.0
+"""Seconds after which a test gives up waiting for what ought to be immediate."""
+
+
+def wait_for(condition: Callable[[], Any], what: str = "it") -> Any:
+    """Return the first true answer of `condition`."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"waited {PATIENCE:g} seconds for {what}")
+
+
+class Installation:
+    """A configuration for one source, its secrets and its store. `more` goes into [http], `schedule` says how often."""
+
+    def __init__(self, folder: Path, responder: Responder) -> None:
+        self.folder, self.responder = folder, responder
+        self.config = folder / "config.toml"
+        self.secret("ldap.password", responder.password)
+        self.secret("jwt.secret", secrets.token_urlsafe(48))
+        self.secret("vault.keys", generate_key_line())
+        self.configure()
+
+    def secret(self, name: str, text: str) -> Path:
+        """Write a secret file."""
+        path = self.folder / name
+        path.write_text(text + "\n")
+        path.chmod(0o600)
+        return path
+
+    def configure(self, *, http: str = "port = 0", sources: tuple[str, ...] = ("corp",), every: str = "1h", more: str = "") -> None:
+        """Write the configuration."""
+        policy = f'[[keys.issue]]\nname = "default"\nsources = {list(sources)!r}\n'.replace("'", '"')
+        head = f'[store]\nurl = "sqlite:///rosterd.db"\n[http]\n{http}\n[auth]\nsecret_file = "jwt.secret"\n'
+        self.config.write_text(
+            head + f'[keys]\nencryption_key_file = "vault.keys"\n{policy}' + "".join(self._source(s, every) for s in sources) + more
+        )
+
+    def _source(self, name: str, every: str) -> str:
+        responder = self.responder
+        return f"""
+[[source]]
+name = "{name}"
+kind = "ldap"
+urls = ["{responder.url}"]
+tls = "plain"
+allow_plaintext = true
+bind_dn = "{responder.bind_dn}"
+password_file = "ldap.password"
+base = "{responder.people}"
+[source.schedule]
+every = "{every}"
+"""
+
+    def open(self) -> Store:
+        """Open the store, as another process would."""
+        return open_store(load(self.config).store)
+
+    def token(self, role: str, **more: Any) -> dict[str, str]:
+        """Return the header of a new token."""
+        config = load(self.config)
+        store = open_store(config.store)
+        try:
+            token, _ = issue_token(store, config.api, role=role, ttl=3600, by="tests", **more)
+        finally:
+            store.close()
+        return {"Authorization": f"Bearer {token}"}
+
+    def runs(self) -> list[RunView]:
+        """Return the runs, newest first."""
+        store = self.open()
+        try:
+            return runs.list_runs(store, limit=50)[0]
+        finally:
+            store.close()
+
+    def ended_runs(self, count: int) -> list[RunView]:
+        """Return the runs once so many have ended."""
+        return wait_for(lambda: (found := self.runs()) and sum(bool(run.finished_at) for run in found) >= count and found, f"{count} runs")  # type: ignore[no-any-return]
+
+    def serve(self, **environment: str) -> Running:
+        """Start the daemon; it may not be ready yet."""
+        return Running(self, environment)
+
+
+class Running:
+    """The daemon's process. Its context ends it."""
+
+    def __init__(self, installation: Installation, environment: dict[str, str]) -> None:
+        self._line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        name = f"rosterd-test-{os.getpid()}-{secrets.token_hex(6)}"
+        self._line.bind("\0" + name)
+        self._line.settimeout(PATIENCE)
+        self._log = (installation.folder / "serve.log").open("wb")
+        self.log_path = installation.folder / "serve.log"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "daemon", "--config", str(installation.config), "serve"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=os.environ | {"NOTIFY_SOCKET": "@" + name} | environment,
+        )
+
+    def hear(self, state: str) -> list[str]:
+        """Return the states of the next datagram that holds `state`."""
+        while True:
+            try:
+                states = self._line.recv(65536).decode().split("\n")
+            except TimeoutError:
+                raise AssertionError(f"never heard {state}:\n{self.log}") from None
+            if any(said.startswith(state) for said in states):
+                return states
+
+    def ready(self) -> Running:
+        """Wait until it says that it is ready."""
+        self.hear("READY=1")
+        return self
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return wait_for(lambda: re.search(r"at=(https?://\S+?),?\s", self.log), "the address")[1]  # type: ignore[no-any-return]
+
+    def get(self, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+        """Ask it."""
+        return httpx.get(self.url + path, headers=headers or {}, timeout=PATIENCE, **more)
+
+    def post(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> httpx.Response:
+        """Ask it to do something."""
+        return httpx.post(self.url + path, headers=headers, json=body, timeout=PATIENCE)
+
+    def tell(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Send SIGTERM and return the exit status."""
+        self.tell(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return the exit status."""
+        return self.process.wait(PATIENCE)
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+        self._line.close()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the living child processes of a process."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(words[1]) == pid and words[0] not in "ZX":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
