@@ -37,6 +37,17 @@ def takes_json(command: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print what the API would send.")(takes_config(command))
 
 
+class Plural(click.Group):
+    """A group of commands that lists when no command is named: `rosterd runs --json` is `rosterd runs list --json`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `list` in front where no command stands."""
+        named = any(argument in self.commands or argument in ("-h", "--help") for argument in args)
+        if not named and not (args and not args[0].startswith("-")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
     """A duration written as in the configuration; its value is in seconds."""
 

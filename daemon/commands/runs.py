@@ -5,24 +5,20 @@ from __future__ import annotations
 import click
 
 from daemon.commands.opening import Opened, caller, opened
-from daemon.commands.options import takes_config, takes_json
+from daemon.commands.options import Plural, takes_config, takes_json
 from daemon.printing import print_json, safe, safe_lines, say, warn
 from sync.store.views import HoldView, RunView
 
 STATES = ("waiting", "running", "succeeded", "held", "failed", "cancelled", "discarded")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Plural)
 @takes_config
-@click.pass_context
-def runs(context: click.Context) -> int:
+def runs() -> None:
     """Look at runs, and decide on those that were held. Alone: list them.
 
     ID may be the beginning of an id, six characters or more.
     """
-    if context.invoked_subcommand is None:
-        return int(context.invoke(list_runs))
-    return 0
 
 
 @runs.command("list")

@@ -1,0 +1,54 @@
+"""`rosterd store`: the store's own affairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from daemon.commands.opening import opened
+from daemon.commands.options import takes_config, takes_json
+from daemon.printing import print_json, safe, say, warn
+
+
+@click.group()
+@takes_config
+def store() -> None:
+    """Migrate the store, or back it up while everything runs."""
+
+
+@store.command()
+@takes_json
+def migrate(as_json: bool) -> int:
+    """Bring the store to this version's tables; the daemon does the same when it starts."""
+    from sync.store.migrations import VERSIONS
+
+    with opened() as place:
+        path = place.store.path
+    if as_json:
+        print_json(store={"path": str(path), "version": VERSIONS[-1]})
+    else:
+        say(f"The store {safe(path)} is at version {VERSIONS[-1]}.")
+    return 0
+
+
+@store.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@takes_json
+def backup(file: Path, as_json: bool) -> int:
+    """Write a consistent copy of the store to FILE (mode 0600). The key files are not in it."""
+    from daemon.config.load import parse
+    from sync.store.backup import backup as copy
+
+    target = file.absolute()
+    with opened() as place:
+        copy(place.store, target)
+        written = parse(place.config.path)
+    key_file = written["keys"]["encryption_key_file"]
+    if as_json:
+        print_json(backup={"path": str(target), "octets": target.stat().st_size})
+        return 0
+    say(f"The store is copied to {safe(target)} ({target.stat().st_size:,} octets).")
+    warn(f"The key files are not in it: without [keys] encryption_key_file ({safe(key_file)}) no key value in the copy can be read.")
+    warn("Keep a copy of that file, and of [auth] secret_file, in another place.")
+    return 0

@@ -1,0 +1,99 @@
+"""An installation of one's own, and the real `rosterd` command in a process of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.config import load
+from sync.store.engine import Store, open_store
+from tests.servers.slapd import Slapd
+
+ROOT = Path(__file__).parents[3]
+
+CONFIG = """
+[store]
+url = "sqlite:///rosterd.db"
+[auth]
+secret_file = "jwt.secret"
+[keys]
+encryption_key_file = "vault.keys"
+[[keys.issue]]
+name = "default"
+sources = ["corp"]
+[[source]]
+name = "corp"
+kind = "ldap"
+tls = "plain"
+allow_plaintext = true
+urls = ["{url}"]
+bind_dn = "{bind_dn}"
+password_file = "ldap.password"
+base = "{base}"
+connect_timeout = "2s"
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, decoded."""
+        return json.loads(self.out)
+
+
+class Place:
+    """A folder with config.toml, secrets and, sooner or later, a store."""
+
+    def __init__(self, folder: Path, url: str, bind_dn: str = "cn=sync,dc=example,dc=com", base: str = "ou=people,dc=example,dc=com") -> None:
+        self.folder = folder
+        self.config = folder / "config.toml"
+        self.text = CONFIG.format(url=url, bind_dn=bind_dn, base=base)
+        self.config.write_text(self.text)
+        for name, text in (("jwt.secret", "s" * 48), ("vault.keys", base64.b64encode(os.urandom(32)).decode()), ("ldap.password", Slapd.password)):
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o600)
+
+    def configure(self, more: str = "", **replaced: str) -> None:
+        """Write the configuration again, with `more` at its end and texts replaced (`old=new`, the key of a line)."""
+        lines = [f"{key} = {replaced[key]}" if (key := line.partition(" =")[0]) in replaced else line for line in self.text.splitlines()]
+        self.config.write_text("\n".join([*lines, more]))
+
+    def environment(self) -> dict[str, str]:
+        """Return what the command sees of the environment."""
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG") or name.startswith("COVERAGE_")}
+        return kept | {"PYTHONPATH": str(ROOT), "ROSTERD_CONFIG": str(self.config), "PYTHONWARNINGS": "error,ignore::DeprecationWarning"}
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of `rosterd ARGUMENTS`."""
+        return [sys.executable, "-m", "daemon", *arguments]
+
+    def run(self, *arguments: str, status: int | None = 0) -> Done:
+        """Run `rosterd ARGUMENTS` and expect how it ends; no command ever prints a traceback."""
+        ended = subprocess.run(self.command(*arguments), env=self.environment(), cwd=self.folder, capture_output=True, text=True, timeout=120)
+        done = Done(ended.returncode, ended.stdout, ended.stderr)
+        assert status is None or done.status == status, done
+        assert "Traceback" not in done.err, done.err
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `rosterd ARGUMENTS` and return at once."""
+        return subprocess.Popen(
+            self.command(*arguments), env=self.environment(), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def store(self) -> Store:
+        """Return the store, opened; whoever asks closes it."""
+        return open_store(load(self.config).store)
