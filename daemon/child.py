@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -25,17 +26,41 @@ def die_with_parent() -> None:
 
 
 def main() -> None:
-    """Run the `rosterd` command as a child of the daemon. SIGTERM unwinds it, so that the run records why it ended."""
+    """Run the `rosterd` command as a child of the daemon. SIGTERM unwinds it, so that a run records why it ended."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the daemon decides
     signal.signal(signal.SIGTERM, _leave)
     # Imported now: the process is tied, and what is heavy comes after.
+    from daemon.handover import is_handed
     from daemon.logs import configure_logs
 
     configure_logs(prefixed=True)
+    if is_handed():
+        sys.exit(_perform(sys.argv[-1]))
     from daemon.command import main as run_command
 
     run_command()
+
+
+def _perform(run_id: str) -> int:
+    """Do what `rosterd sync --run` does, by the configuration that the daemon has handed over; return the exit status."""
+    from daemon.commands.carrying import perform_here, status_of
+    from daemon.commands.opening import Opened
+    from daemon.commands.progress import Silent
+    from daemon.handover import take
+    from sync.errors import RosterError
+    from sync.store import runs
+    from sync.store.engine import open_store
+
+    config = take()
+    os.umask(0o077)
+    try:
+        everything = Opened(config, open_store(config.store))
+        source = everything.source(runs.get(everything.store, run_id).source)
+        return status_of([perform_here(everything, everything.vault(), source, run_id, Silent())])
+    except RosterError as error:
+        logging.getLogger(__name__).error("a run could not begin", extra={"event": "child.failed", "code": error.code, "why": str(error)})
+        return error.exit_status
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from daemon.outcome import log_outcome
-from daemon.process import Process
+from daemon.process import Process, Program
 from sync.errors import RosterError, StoreUnavailable
 from sync.store import lease, runs, watching
 from sync.store.engine import Store
@@ -65,11 +65,11 @@ class _Trouble:
 class Children:
     """Starts a child for each waiting run, and sees to it that no run stays `running` without a process.
 
-    `command(run_id)` is the child's command line; `patience(source)` says how many seconds a run may go without progress.
+    `program(run_id)` is what a child runs (asked in a thread); `patience(source)` says how many seconds a run may go without progress.
     """
 
-    def __init__(self, store: Store, command: Callable[[str], list[str]], patience: Callable[[str], float]) -> None:
-        self._store, self._command, self._patience = store, command, patience
+    def __init__(self, store: Store, program: Callable[[str], Program], patience: Callable[[str], float]) -> None:
+        self._store, self._program, self._patience = store, program, patience
         self._children: dict[str, _Child] = {}
         self._ends: set[asyncio.Task[None]] = set()
         self._trouble: dict[str, _Trouble] = {}
@@ -138,7 +138,7 @@ class Children:
     async def _start(self, run: RunView) -> None:
         facts = {"run": run.id, "source": run.source}
         try:
-            process = await Process.start(self._command(run.id), facts)
+            process = await Process.start(await asyncio.to_thread(self._program, run.id), facts)
         except OSError as error:
             self._back_off(run.source)
             _log.error("a child process could not be started", extra={"event": "child.failed", "why": error.strerror, **facts})

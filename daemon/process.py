@@ -10,10 +10,12 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import daemon
 from daemon.child import PARENT
+from daemon.handover import VARIABLE
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +26,14 @@ _PASSED_ON = {
 _PASSED_ON_BEGINNINGS = ("LC_", "COVERAGE_")
 _LEVELS = {"<2>": logging.CRITICAL, "<3>": logging.ERROR, "<4>": logging.WARNING, "<6>": logging.INFO, "<7>": logging.DEBUG}
 _LONGEST_LINE = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a child runs: its command line, and octets that it is handed in memory (they may be secret)."""
+
+    command: list[str]
+    handed: bytes = field(default=b"", repr=False)
 
 
 def child_command(*arguments: str) -> list[str]:
@@ -46,9 +56,23 @@ class Process:
         self._listening = [asyncio.create_task(self._listen(stream)) for stream in (process.stdout, process.stderr) if stream]
 
     @classmethod
-    async def start(cls, command: list[str], facts: Mapping[str, str]) -> Process:
+    async def start(cls, program: Program, facts: Mapping[str, str]) -> Process:
         """Start it. Raises OSError."""
-        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=child_environment())
+        memory = os.memfd_create("handed")
+        try:
+            with open(memory, "wb", closefd=False) as handed:
+                handed.write(program.handed)
+            os.lseek(memory, 0, os.SEEK_SET)
+            process = await asyncio.create_subprocess_exec(
+                *program.command,
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=PIPE,
+                pass_fds=[memory],
+                env=child_environment() | ({VARIABLE: str(memory)} if program.handed else {}),
+            )
+        finally:
+            os.close(memory)
         return cls(process, facts)
 
     @property

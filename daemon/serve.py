@@ -13,12 +13,12 @@ from pathlib import Path
 from api.app import build
 from api.audit import AuditLog
 from api.context import ApiContext
-from daemon import systemd
+from daemon import handover, systemd
 from daemon.children import Children
 from daemon.clock import Clock
 from daemon.config import Config, load
 from daemon.listening import Listener, listen, load_certificate, make_tls
-from daemon.process import child_command
+from daemon.process import Program, child_command
 from daemon.version import VERSION
 from daemon.web import FINISH_WITHIN, Exchange, Web
 from sync.errors import RosterError
@@ -63,7 +63,7 @@ class Daemon:
         self._told_to_stop, self._told_to_reload = asyncio.Event(), asyncio.Event()
         self._stopping = asyncio.Event()  # what open streams wait for
         self._audit = AuditLog(config.audit.path, config.audit.keep)
-        self._children = Children(store, self._command, self._patience)
+        self._children = Children(store, self._program, self._patience)
         self._clock = Clock(store, config.sources, self._children.wake, self._tidy)
         self._app = Exchange()
         self._web = Web(self._app, list(listeners), tls)
@@ -151,8 +151,9 @@ class Daemon:
         keys.bind_vault(self._store, vault)
         return vault
 
-    def _command(self, run_id: str) -> list[str]:
-        return child_command("--config", str(self._config.path), "sync", "--run", run_id)
+    def _program(self, run_id: str) -> Program:
+        """Return what a child runs: one run, by the configuration in force."""
+        return Program(child_command("sync", "--run", run_id), handover.pack(handover.with_newest_passwords(self._config)))
 
     def _patience(self, source: str) -> float:
         """Return how many seconds a run of this source may go without progress."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import signal
@@ -36,6 +37,7 @@ class _Ended(Exception):
 
 def demo(port: int | None, say: _Say) -> int:
     """Run the demo until Ctrl-C or SIGTERM; return the exit status. Raises CannotListen, or what the daemon failed with."""
+    os.umask(0o077)
     with _told_to_end() as end:
         chosen, meant = pick_port(port)
         if not meant:

@@ -16,6 +16,7 @@ import pytest
 
 import daemon.children
 from daemon.children import Children
+from daemon.process import Program
 from sync.store import runs
 from sync.store.engine import Store
 from sync.store.views import RunView
@@ -69,7 +70,7 @@ def with_children(
     """Run `test` while Children dispatches runs to processes that execute `script`."""
 
     async def scenario() -> None:
-        children = Children(store, lambda run_id: [sys.executable, "-c", begin + script, url, run_id], lambda source: patience)
+        children = Children(store, lambda run_id: Program([sys.executable, "-c", begin + script, url, run_id]), lambda source: patience)
         dispatching = asyncio.create_task(children.run())
         try:
             await test(children)
@@ -220,7 +221,7 @@ def test_a_program_that_is_not_there_is_only_a_failure_to_begin(store: Store, lo
     """Even when no process can be made at all, the daemon goes on."""
 
     async def scenario() -> None:
-        children = Children(store, lambda run_id: ["/nonexistent/python"], lambda source: 60.0)
+        children = Children(store, lambda run_id: Program(["/nonexistent/python"]), lambda source: 60.0)
         dispatching = asyncio.create_task(children.run())
         request(store)
         await until(lambda: "child.failed" in events(logs))
@@ -267,9 +268,9 @@ def test_a_child_does_not_outlive_its_daemon(store: Store, store_url: str) -> No
     """SIGKILL of the parent takes the child with it: the kernel sees to that."""
     parent = f"""
 import asyncio, sys
-from daemon.process import Process
+from daemon.process import Process, Program
 async def main():
-    child = await Process.start([sys.executable, "-c", {BEGIN + "beat(); time.sleep(600)"!r}, {store_url!r}, {request(store).id!r}], {{}})
+    child = await Process.start(Program([sys.executable, "-c", {BEGIN + "beat(); time.sleep(600)"!r}, {store_url!r}, {request(store).id!r}]), {{}})
     print(child.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -10,13 +11,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from daemon.config import load
 from daemon.demo.misbehaviour import Misbehaviour
 from daemon.demo.responder import Responder
-from tests.daemon.installation import ROOT, Installation, children_of, is_alive, wait_for
+from daemon.handover import pack, with_newest_passwords
+from sync.settings import Secret
+from tests.daemon.installation import ROOT, Installation, Running, children_of, is_alive, wait_for
 
 ADA = "/api/users/email/ada@example.com/virtual-keys"
 
@@ -167,6 +172,7 @@ def test_a_dead_clock_starves_the_watchdog(installation: Installation) -> None:
     script = f"""
 import sys
 from pathlib import Path
+from typing import Any
 from daemon.clock import Clock
 from daemon.logs import configure_logs
 from daemon.serve import serve
@@ -289,19 +295,68 @@ def test_a_daemon_that_was_given_a_socket_serves_on_it(installation: Installatio
     assert not path.exists()
 
 
-def test_no_child_can_begin_and_the_daemon_says_why(installation: Installation) -> None:
-    """With a configuration that was broken after the start, runs wait and lookups are answered."""
+def test_runs_go_on_by_the_configuration_in_force(installation: Installation) -> None:
+    """What is edited into the file, bad or good, is nobody's business until a reload: runs and lookups go on as before."""
     with installation.serve() as daemon:
         daemon.ready()
         installation.ended_runs(1)
         header = installation.token("admin")
         good = installation.config.read_text()
-        installation.config.write_text(good + "\n[nonsense]\n")
-        run = daemon.post("/api/sync/runs", header, {"source": "corp"}).json()["run"]["id"]
-        wait_for(lambda: "ended before it could begin its run" in daemon.log, "the complaint")
-        assert "nonsense" in daemon.log
+        for number, edited in enumerate((good + "\n[nonsense]\n", good.replace("ou=people", "ou=groups")), 2):
+            installation.config.write_text(edited)
+            assert daemon.post("/api/sync/runs", header, {"source": "corp"}).status_code == 202
+            installation.config.write_text(edited)
+            newest = wait_for_run(daemon, header, number)
+            assert (newest["state"], newest["counts"]["unchanged"]) == ("succeeded", 30)
         assert daemon.get(ADA, header).status_code == 200
-        installation.config.write_text(good)
-        daemon.tell(signal.SIGHUP)
-        newest = installation.ended_runs(2)[0]
-        assert (newest.id, newest.state) == (run, "succeeded")
+
+
+def wait_for_run(daemon: Running, header: dict[str, str], count: int) -> Any:
+    """Return the newest run, asked over HTTP, once so many have ended."""
+
+    def ended() -> Any:
+        found = daemon.get("/api/sync/runs", header).json()["runs"]
+        return found[0] if len(found) >= count and "finished_at" in found[0] else None
+
+    return wait_for(ended, f"{count} runs")
+
+
+def test_a_rotated_password_needs_no_reload(installation: Installation, responder: Responder) -> None:
+    """The next run binds with what the file holds then; everything else waits for SIGHUP."""
+    with installation.serve() as daemon:
+        daemon.ready()
+        installation.ended_runs(1)
+        responder.password = "another"
+        installation.secret("ldap.password", "another")
+        daemon.post("/api/sync/runs", installation.token("operator"), {"source": "corp"})
+        assert installation.ended_runs(2)[0].state == "succeeded"
+
+
+def test_a_password_never_goes_to_another_server(installation: Installation) -> None:
+    """A file whose password and server both changed is not followed halfway."""
+    accepted = load(installation.config)
+    installation.secret("ldap.password", "for-the-new-server")
+    assert with_newest_passwords(accepted).sources[0].password == Secret("for-the-new-server")
+    installation.config.write_text(installation.config.read_text().replace("127.0.0.1", "localhost"))
+    assert with_newest_passwords(accepted) == accepted
+    assert pickle.loads(pack(accepted)) == accepted  # noqa: S301 – our own octets
+
+
+def test_a_store_that_vanishes_is_named_and_found_again(installation: Installation) -> None:
+    """Lookups answer 503, the log names the trouble, and when the file is back everything goes on without a restart."""
+    with installation.serve() as daemon:
+        daemon.ready()
+        installation.ended_runs(1)
+        header = installation.token("operator")
+        store = installation.folder / "rosterd.db"
+        installation.open().close()
+        for file in installation.folder.glob("rosterd.db*"):
+            file.rename(file.with_name("away-" + file.name))
+        store.mkdir()
+        assert daemon.get(ADA, header).status_code == 503
+        assert "could not be asked for waiting runs" in wait_for(lambda: "could not be asked" in daemon.log and daemon.log)
+        store.rmdir()
+        for file in installation.folder.glob("away-*"):
+            file.rename(file.with_name(file.name.removeprefix("away-")))
+        assert wait_for(lambda: daemon.post("/api/sync/runs", header, {"source": "corp"}).status_code == 202)
+        assert installation.ended_runs(2)[0].state == "succeeded"
