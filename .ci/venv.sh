@@ -27,7 +27,7 @@ install() {  # WHY PACKAGE...: as root, or by a sudo that asks for no password; 
     "${sudo[@]}" apt-get update -q >/dev/null
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >/dev/null
   else
-    echo "rosterd: $why. Install it and run make again:  sudo apt-get install $*" >&2
+    echo "rosterd: $why. As root: apt-get install $*   and then run make again." >&2
     exit 1
   fi
 }

@@ -15,7 +15,7 @@ need systemd-analyze systemd
 
 if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
 if ! command -v apt-get >/dev/null || ! "${sudo[@]}" true 2>/dev/null; then
-  echo "The tests run real servers. Install them and run make test again:  sudo apt-get install ${packages[*]}" >&2
+  echo "The tests run real servers. As root: apt-get install ${packages[*]}   and then run make test again." >&2
   exit 1
 fi
 
