@@ -1,0 +1,131 @@
+"""`rosterd check`: everything looked over before it is relied on, with a remedy for what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from daemon.commands.looking import Checked, check_config, check_store
+from daemon.commands.opening import become_owner
+from daemon.commands.options import config_path, takes_json
+from daemon.config import Config, load
+from daemon.printing import is_terminal, print_json, safe, say
+from sync.errors import ConfigError, NotFound
+from sync.settings import SourceSettings
+
+OK, FAILED, STORE_FAILED, CONFIGURATION = 0, 4, 5, 78
+_MARKS = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL", "red")}
+
+
+@click.command()
+@click.argument("source", required=False)
+@click.option("--offline", is_flag=True, help="Only what is on this machine: configuration, key files, store.")
+@takes_json
+def check(source: str | None, offline: bool, as_json: bool) -> int:
+    """Look over the configuration, the store, the key files and each source, and say how to mend what is wrong.
+
+    A source is read to its end, and ten people are shown as they would be read; nothing is changed.
+    """
+    path = config_path()
+    become_owner(path)
+    try:
+        config = load(path)
+    except ConfigError as error:
+        if as_json:
+            print_json(checks=[Checked("configuration", "failed", problem) for problem in error.problems])
+            return CONFIGURATION
+        raise
+    chosen = _chosen(config, source)
+    found: list[Checked] = []
+    for checked in _everything(config, chosen, offline):
+        found.append(checked)
+        if not as_json:
+            _print(checked)
+    if as_json:
+        print_json(checks=found)
+    return _status(found)
+
+
+def _everything(config: Config, sources: list[SourceSettings], offline: bool) -> Iterator[Checked]:
+    yield from check_config(config)
+    yield from check_store(config)
+    for source in sources:
+        if not offline:
+            yield from _check_source(config, source)
+
+
+def _check_source(config: Config, source: SourceSettings) -> Iterator[Checked]:
+    from sync.sources.ldap.probe import probe
+
+    good = True
+    for probed in probe(source):
+        good = good and probed.ok
+        state = _MARKS_OF[(probed.ok, bool(probed.remedy))]
+        yield Checked(probed.step, state, probed.detail, probed.remedy, source.name)  # type: ignore[arg-type]
+    if good:
+        yield from _check_groups(config, source)
+
+
+_MARKS_OF = {(True, False): "ok", (True, True): "warning", (False, False): "failed", (False, True): "failed"}
+
+
+def _check_groups(config: Config, source: SourceSettings) -> Iterator[Checked]:
+    """Tell which issuing groups the directory shows: whoever is in none of them is given no key."""
+    from sync.errors import SourceError
+    from sync.sources import normalise_group, open_source
+
+    policies = [policy for policy in config.policies if policy.groups and (not policy.sources or source.name in policy.sources)]
+    wanted = {normalise_group(source.kind, group): (policy.name, group) for policy in policies for group in policy.groups}
+    if not wanted:
+        return
+    try:
+        with open_source(source, sorted(wanted)).open() as reading:
+            for _ in reading.full():
+                pass
+            found = reading.proof().groups_found
+    except SourceError as error:
+        yield Checked("issuing groups", "failed", error.message, error.remedy, source.name)
+        return
+    for compared, (policy, group) in wanted.items():
+        if compared not in found:
+            remedy = "Correct [[keys.issue]] groups, or let the bind account see the group: while it is not found, nobody loses or gets a key by it."
+            yield Checked(f"policy {policy}", "failed", f"the group {group} is not found", remedy, source.name)
+        else:
+            many = found[compared]
+            detail = f"{group} is found" + ("" if many is None else f", it lists {many:,}")
+            yield Checked(
+                f"policy {policy}", "warning" if many == 0 else "ok", detail, "An empty group gives nobody a key." if many == 0 else "", source.name
+            )
+
+
+def _chosen(config: Config, name: str | None) -> list[SourceSettings]:
+    if name is None:
+        return list(config.sources)
+    chosen = [source for source in config.sources if source.name == name]
+    if not chosen:
+        raise NotFound("source_not_found", f"There is no source {name} in {config.path}.", "`rosterd sources` lists them.")
+    return chosen
+
+
+def _print(checked: Checked) -> None:
+    import sys
+
+    mark, colour = _MARKS[checked.state]
+    shown = click.style(mark, fg=colour) if is_terminal(sys.stdout) else mark
+    where = f"{safe(checked.where)}: " if checked.where else ""
+    if checked.what == "person":
+        say(f"        {safe(checked.detail)}")
+        return
+    say(f"{shown}  {where}{safe(checked.what)}: {safe(checked.detail)}")
+    if checked.remedy:
+        say(f"      → {safe(checked.remedy)}")
+
+
+def _status(found: list[Checked]) -> int:
+    failed = [checked for checked in found if checked.state == "failed"]
+    if any(not checked.where and checked.what in ("configuration", "tls", "encryption keys", "audit") for checked in failed):
+        return CONFIGURATION
+    if any(not checked.where for checked in failed):
+        return STORE_FAILED
+    return FAILED if failed else OK

@@ -1,0 +1,84 @@
+"""What is wrong with an installation right now, as its store and configuration tell it: the judgement behind `rosterd status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from sync.settings import SourceSettings
+from sync.store.views import SourceView, TokenView
+
+OVERDUE = 120
+"""Seconds after which a source that is due should have been looked at by a daemon."""
+
+SOON = 14 * 86_400
+"""Seconds: what ends within them is said."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing to mend. `critical` = lookups answer from something too old, or not as they should."""
+
+    level: Literal["warning", "critical"]
+    what: str
+    remedy: str
+
+
+def judge_source(source: SourceView, settings: SourceSettings | None, now: int) -> Iterator[Problem]:
+    """Yield what is wrong with one source. `now` in milliseconds."""
+    name, run = source.name, source.last_run
+    if source.state == "unconfigured":
+        if source.people.get("active"):
+            what = f"{name} is not in the configuration any more; its {source.people['active']:,} active people stay as they are."
+            yield Problem("warning", what, "Put its [[source]] table back.")
+        return
+    if source.paused_by:
+        yield Problem("warning", f"{name} was paused by {source.paused_by} at {source.paused_at}.", f"rosterd sources resume {name}")
+    if source.read_at is None:
+        yield Problem("warning", f"{name} has never been read completely.", f"rosterd check {name}; rosterd sync {name}")
+    if source.stale:
+        level: Literal["warning", "critical"] = "warning" if source.paused_by else "critical"
+        yield Problem(
+            level, f"{name} is stale: it was last read completely at {source.read_at}.", f"rosterd check {name}; rosterd runs --source {name}"
+        )
+    if run and run.state == "failed" and not run.dry_run and run.error:
+        yield Problem("warning", f"{name}: its last run failed: {run.error.message}", run.error.remedy or f"rosterd runs show {run.id}")
+    yield from _judge_decisions(source)
+    yield from _judge_times(source, settings, now)
+
+
+def judge_tokens(tokens: Sequence[TokenView], now: int) -> Iterator[Problem]:
+    """Yield the tokens that end soon, the first to end first."""
+    standing = [token for token in tokens if token.revoked_at is None and 0 < _seconds(token.expires_at) - now / 1000 <= SOON]
+    for token in sorted(standing, key=lambda token: token.expires_at):
+        whose = token.email or token.label or token.jti
+        what = f"The {token.role} token {token.jti} ({whose}) ends at {token.expires_at}."
+        yield Problem("warning", what, f"rosterd token issue --role {token.role} … makes the next one.")
+
+
+def _judge_decisions(source: SourceView) -> Iterator[Problem]:
+    hold = source.open_hold
+    if hold:
+        what = f"{source.name}: run {hold.run} waits for a decision about {hold.people:,} people: {hold.why}"
+        yield Problem("warning", what, f"rosterd runs show {hold.run}; then approve or discard it")
+    if source.unproven:
+        what = f"{source.name}: {source.unproven:,} people were not seen by the last read, and nothing proves that they are gone; they are kept."
+        remedy = "Let the bind account see where they stood (its rights may have changed)."
+        yield Problem("warning", what, remedy)
+
+
+def _judge_times(source: SourceView, settings: SourceSettings | None, now: int) -> Iterator[Problem]:
+    idle = source.last_run is None or source.last_run.state not in ("waiting", "running")
+    if source.due_at and not source.paused_by and idle and now / 1000 - _seconds(source.due_at) > OVERDUE:
+        what = f"{source.name} was due at {source.due_at}, and nobody has read it."
+        yield Problem("critical", what, "Is the daemon running? `systemctl status rosterd`, or `rosterd serve`.")
+    limit = settings.guard.fail_closed_after if settings else None
+    if limit is not None and source.read_at and now / 1000 - _seconds(source.read_at) > limit:
+        what = f"{source.name}: no run has succeeded for longer than fail_closed_after, so every key of its people is inactive."
+        yield Problem("critical", what, f"rosterd check {source.name}; rosterd sync {source.name}")
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()

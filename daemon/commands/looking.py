@@ -1,0 +1,131 @@
+"""What `rosterd check` looks at on this machine: the configuration's consequences, key files, the store. Directories have a probe of their own."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from daemon.commands.health import judge_tokens
+from daemon.config import Config
+from daemon.listening import make_tls
+from daemon.printing import plural
+from sync.errors import ConfigError, RosterError
+
+SOON = 30 * 86_400
+"""Seconds: a certificate that ends within them is worth a word."""
+
+LEAST_ROOM = 200 * 1024 * 1024
+"""Octets that should be free where the store is: a big sync writes as much as the store holds."""
+
+
+class Checked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that was looked at: `warning` works and is worth a thought, `failed` must be mended; `remedy` says how.
+    `where` is the source it concerns, "" for this machine."""
+
+    what: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    remedy: str = ""
+    where: str = ""
+
+
+def check_config(config: Config) -> Iterator[Checked]:
+    """Yield what follows from a configuration that holds no mistake."""
+    names = ", ".join(source.name for source in config.sources)
+    yield Checked("configuration", "ok", f"{config.path}: {plural(len(config.sources), 'source')} ({names}), {_policies(config)}")
+    if not config.policies:
+        yield Checked("policies", "warning", "no [[keys.issue]]: nobody is given a key by a sync", "Add one, unless every key is issued by hand.")
+    yield from _check_listening(config)
+    certificate = config.http.tls_cert_file
+    yield _check_certificate(config, certificate) if certificate else Checked("tls", "ok", "not spoken by rosterd itself")
+    yield Checked("token secrets", "ok", plural(len(config.api.secrets), "secret"))
+    folder = config.audit.path.parent
+    if not os.access(folder, os.W_OK):
+        yield Checked("audit", "failed", f"{config.audit.path} cannot be written", "Make its folder exist and belong to the user that runs rosterd.")
+
+
+def check_store(config: Config) -> Iterator[Checked]:
+    """Yield what is found of the store, which is not made if there is none."""
+    path = Path(config.store.url.removeprefix("sqlite:///"))
+    if not path.exists():
+        if os.access(path.parent, os.W_OK):
+            yield Checked("store", "ok", f"{path} is made by the first command that needs it")
+        else:
+            remedy = "Make its folder exist and belong to the user that runs rosterd, or correct [store] url."
+            yield Checked("store", "failed", f"{path} cannot be made", remedy)
+        return
+    try:
+        yield from _look_into(config, path)
+    except ConfigError as error:
+        yield Checked("encryption keys", "failed", error.problems[0])
+    except RosterError as error:
+        yield Checked("store", "failed", error.message, error.remedy)
+    room = os.statvfs(path.parent)
+    if room.f_bavail * room.f_frsize < LEAST_ROOM:
+        yield Checked(
+            "disk", "warning", f"less than {LEAST_ROOM // 1024**2} MiB are free beside the store", "Free some: a full disk fails every sync."
+        )
+
+
+def _look_into(config: Config, path: Path) -> Iterator[Checked]:
+    from sync.store import tokens
+    from sync.store.engine import open_store
+    from sync.store.keys import bind_vault
+    from sync.store.migrations import VERSIONS
+    from sync.store.people import list_users
+    from sync.vault import Vault
+
+    store = open_store(config.store)
+    try:
+        total = list_users(store, limit=1).total
+        yield Checked("store", "ok", f"{path}: version {VERSIONS[-1]}, {plural(total, 'user')}")
+        vault = Vault.parse(config.vault_secret)
+        bind_vault(store, vault)
+        yield Checked("encryption keys", "ok", f"{plural(len(vault.key_names), 'key')}, the newest {vault.key_names[0]}")
+        for problem in judge_tokens(tokens.list_tokens(store), store.now()):
+            yield Checked("token", "warning", problem.what, problem.remedy)
+    finally:
+        store.close()
+
+
+def _policies(config: Config) -> str:
+    return plural(len(config.policies), "policy", "policies")
+
+
+def _check_listening(config: Config) -> Iterator[Checked]:
+    http = config.http
+    loopback = http.host == "localhost"
+    with suppress(ValueError):
+        loopback = ipaddress.ip_address(http.host).is_loopback
+    if not loopback and not http.tls_cert_file:
+        remedy = "Set tls_cert_file and tls_key_file, or listen on 127.0.0.1 behind a proxy that speaks TLS."
+        yield Checked("listening", "warning", f"[http] host = {http.host} without TLS: keys and tokens cross the network in the clear", remedy)
+    else:
+        yield Checked("listening", "ok", f"{http.host} port {http.port}{f' and {http.unix_socket}' if http.unix_socket else ''}")
+
+
+def _check_certificate(config: Config, file: Path) -> Checked:
+    try:
+        make_tls(config.http)
+        ends = _end_of(file)
+    except ConfigError as error:
+        return Checked("tls", "failed", error.problems[0], "PEM, the certificate first, and the key that belongs to it, without a password.")
+    left = ends - datetime.now(UTC).timestamp()
+    detail = f"the certificate ends {datetime.fromtimestamp(ends, UTC):%Y-%m-%d} (in {left / 86_400:.0f} days)"
+    if left <= 0:
+        return Checked("tls", "failed", detail, "Renew it: no client will talk to rosterd.")
+    return Checked("tls", "warning", detail, "Renew it soon.") if left < SOON else Checked("tls", "ok", detail)
+
+
+def _end_of(certificate: Path) -> float:
+    """Return when a certificate ends, in seconds since the epoch. Python has no public name for this reader; it has had it since 2.6."""
+    decode = getattr(ssl, "_ssl")._test_decode_cert  # noqa: B009
+    return float(ssl.cert_time_to_seconds(decode(str(certificate))["notAfter"]))
