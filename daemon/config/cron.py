@@ -50,12 +50,12 @@ def _numbers(field: str, what: str, low: int, high: int) -> set[int]:
     for item in field.split(","):
         match = _ITEM.fullmatch(item)
         if match is None:
-            raise Wrong(f"has a malformed {what}")
+            raise Wrong(f"the {what} is malformed")
         first = low if match["all"] else _number(match["first"], names, what, low, high)
         single = high if match["all"] or match["step"] else first
         last = _number(match["last"], names, what, low, high) if match["last"] else single
         if first > last:
-            raise Wrong(f"has a {what} that runs backwards; split it in two")
+            raise Wrong(f"the {what} runs backwards; split it in two")
         found.update(range(first, last + 1, int(match["step"] or 1)))
     return found
 
@@ -64,7 +64,7 @@ def _number(word: str, names: Sequence[str], what: str, low: int, high: int) -> 
     if word.lower() in names:
         return names.index(word.lower()) + 1
     if not word.isascii() or not word.isdigit() or not low <= int(word) <= high:
-        raise Wrong(f"has a {what} outside {low} to {high}")
+        raise Wrong(f"the {what} is outside {low} to {high}")
     return int(word)
 
 
@@ -74,12 +74,12 @@ def _weekdays(field: str) -> set[int]:
         if item == "*":
             return set(range(7))
         if re.search(r"[0-9]", item):
-            raise Wrong('has a weekday as a number; write names ("mon", "mon-fri", "sat,sun"), because some count 0 as Sunday and some as Monday')
+            raise Wrong('the weekday is a number; write names ("mon", "mon-fri", "sat,sun"), because some count 0 as Sunday and some as Monday')
         first, dash, last = item.lower().partition("-")
         if first not in _DAYS or (dash and last not in _DAYS):
-            raise Wrong(f"has a malformed weekday; the names are {', '.join(_DAYS)}")
+            raise Wrong(f"the weekday is malformed; the names are {', '.join(_DAYS)}")
         begin, end = _DAYS.index(first), _DAYS.index(last or first)
         if begin > end:
-            raise Wrong('has a weekday that runs backwards; the week begins with "mon"')
+            raise Wrong('the weekday runs backwards; the week begins with "mon"')
         found.update(range(begin, end + 1))
     return found
