@@ -94,7 +94,8 @@ def leaving_a_group(connection: Connection, source: str, policies: Sequence[str]
     query = text(
         'select k.id, k.user_id, k.policy from virtual_key k join "user" u on u.id = k.user_id'
         " join staged s on s.external_id = u.external_id"
-        " where u.source = :source and u.state = 'active' and s.active and not s.bare and k.enabled and k.deleted_at is null and k.policy in :policies"
+        " where u.source = :source and u.state = 'active' and s.active and not s.bare"
+        " and k.enabled and k.deleted_at is null and k.policy in :policies"
         " and (k.expires_at is null or k.expires_at > :now)"
         " and not exists (select 1 from staged_policy p where p.external_id = u.external_id and p.policy = k.policy)"
     ).bindparams(bindparam("policies", expanding=True))

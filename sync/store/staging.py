@@ -51,7 +51,8 @@ Table(
 
 _STAGE = (
     "insert into staged (external_id, fingerprint, active, bare, person) values (:external_id, :fingerprint, :active, :bare, :person)"
-    " on conflict (external_id) do update set fingerprint = excluded.fingerprint, active = excluded.active, bare = excluded.bare, person = excluded.person"
+    " on conflict (external_id) do update"
+    " set fingerprint = excluded.fingerprint, active = excluded.active, bare = excluded.bare, person = excluded.person"
 )
 _WANT = "insert into staged_policy (external_id, policy) values (:external_id, :policy) on conflict do nothing"
 _NOTE = "insert into verdict (external_id, user_id, known) values (:external_id, :user_id, :known)"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sync.store.engine import Store, open_store
-from sync.vault import Vault, generate_key_line
-
 from sync.address import normalise
 from sync.run import RunSetting, perform
 from sync.settings import GuardSettings, Policy, Secret, SourceSettings, StoreSettings
 from sync.store import lookup, runs, sources
+from sync.store.engine import Store, open_store
 from sync.store.views import ChangeView, RunView
+from sync.vault import Vault, generate_key_line
 from tests.sync.memory import Directory
 
 DAY = 86_400_000
