@@ -1,7 +1,8 @@
 """Logging, set up once: for people on a terminal, for journald with fields, else as plain lines.
 
 What comes from outside is a field (`extra={"source": …}`), never part of the message; every attribute that a record carries
-beyond logging's own becomes one. Nothing that looks like a key or a token gets out, wherever it came from.
+beyond logging's own becomes one, and follows the message as name=value with everything escaped. Nothing that looks like a key
+or a token gets out, wherever it came from.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Journal(logging.Handler):
 
     def datagram(self, record: logging.LogRecord) -> bytes:
         """Return one journal entry."""
-        message = "\n".join([safe(_without_secrets(record.getMessage())), *_trace(record)])
+        message = "\n".join([_line(record), *_trace(record)])
         entry = {"MESSAGE": message, "PRIORITY": str(priority(record.levelno)), "SYSLOG_IDENTIFIER": "rosterd", "LOGGER": record.name}
         entry |= {"CODE_FILE": record.pathname, "CODE_LINE": str(record.lineno), "CODE_FUNC": record.funcName or ""}
         entry |= {f"ROSTERD_{re.sub(r'[^A-Z0-9]', '_', name.upper())}": value for name, value in fields(record).items()}
@@ -135,9 +136,9 @@ def _choose(stream: TextIO, prefixed: bool) -> logging.Handler:
 
 
 def _line(record: logging.LogRecord) -> str:
-    """Return message and fields on one line, whatever they hold."""
+    """Return message and fields on one line, whatever they hold. (`event` is for programs.)"""
     said = safe(_without_secrets(record.getMessage()))
-    return " ".join([said, *(f"{name}={_quoted(value)}" for name, value in fields(record).items())])
+    return " ".join([said, *(f"{name}={_quoted(value)}" for name, value in fields(record).items() if name != "event")])
 
 
 def _quoted(value: str) -> str:

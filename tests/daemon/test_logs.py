@@ -102,14 +102,14 @@ def parse_journal(datagram: bytes) -> dict[str, str]:
 
 
 def test_the_journal_gets_fields(tmp_path: Path) -> None:
-    """What comes from outside is a field of its own, newlines and all; the message is ours alone."""
+    """What comes from outside is a field of its own, newlines and all; in the message it is escaped."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(str(tmp_path / "journal"))
         sender = Journal(str(tmp_path / "journal"))
         sender.emit(record("a sync failed", logging.ERROR, source="corp", run="abc", event="run.failed", why="one\nMESSAGE=two"))
         entry = parse_journal(journal.recv(65536))
         sender.close()
-    assert entry["MESSAGE"] == "a sync failed"
+    assert entry["MESSAGE"] == r"a sync failed source=corp run=abc why=one\u{a}MESSAGE=two"
     assert (entry["PRIORITY"], entry["SYSLOG_IDENTIFIER"]) == ("3", "rosterd")
     assert (entry["ROSTERD_SOURCE"], entry["ROSTERD_RUN"], entry["ROSTERD_EVENT"]) == ("corp", "abc", "run.failed")
     assert entry["ROSTERD_WHY"] == "one\nMESSAGE=two"
