@@ -1,4 +1,4 @@
-"""Who holds an address (operator.md rule 6). Pure."""
+"""Who holds an address (rule 6). Pure."""
 
 from __future__ import annotations
 

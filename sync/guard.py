@@ -1,4 +1,4 @@
-"""How much a run may take away without a human (operator.md rules 2 to 4, 9 and 10). Pure."""
+"""How much a run may take away without a human (rules 2 to 4, 9 and 10). Pure."""
 
 from __future__ import annotations
 

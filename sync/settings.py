@@ -62,7 +62,7 @@ class ScheduleSettings:
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
-    """How much a run may take away without a human (operator.md section 4). Durations in seconds."""
+    """How much a run may take away without a human (docs/rules.md). Durations in seconds."""
 
     max_removed: int = 10
     max_removed_percent: float = 5

@@ -19,7 +19,10 @@ _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 @dataclass
 class Drawing:
-    """What docs/architecture.md says. `map`: every module (`*.py` stands for many); `arrows`: unit → units it may import; `doors`: library → where it may be imported."""
+    """What docs/architecture.md says.
+
+    `map`: every module (`*.py` stands for many); `arrows`: unit → units it may import; `doors`: library → where it may be imported.
+    """
 
     map: set[str] = field(default_factory=set)
     arrows: dict[str, set[str]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What became of people a complete read did not show: evidence that they left, or nothing provable (operator.md rule 1)."""
+"""What became of people a complete read did not show: evidence that they left, or nothing provable (rule 1)."""
 
 from __future__ import annotations
 

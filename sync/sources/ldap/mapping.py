@@ -1,4 +1,4 @@
-"""From an entry to a Person: which attribute says what, and what becomes of values that are bad (operator.md rule 7)."""
+"""From an entry to a Person: which attribute says what, and what becomes of values that are bad (rule 7)."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class LdapReading:
         return Page(persons, refused)
 
     def evidence(self, absent: Sequence[Absent]) -> Iterator[Finding]:
-        """Yield one finding for each absent person (operator.md rule 1)."""
+        """Yield one finding for each absent person (rule 1)."""
         return Inquiry(self._settings, self._bases, self._line, self._root_of).findings(absent)
 
     def _line(self) -> Line:

@@ -1,4 +1,4 @@
-"""Evidence for departures, against a real slapd and its access rules: hidden is not gone (operator.md rule 1)."""
+"""Evidence for departures, against a real slapd and its access rules: hidden is not gone (rule 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From entries to Persons: what is taken, and what is dropped by name (operator.md rule 7)."""
+"""From entries to Persons: what is taken, and what is dropped by name (rule 7)."""
 
 from __future__ import annotations
 
