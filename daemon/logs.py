@@ -26,7 +26,7 @@ _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _SECRET = re.compile(r"sk-bf-[0-9A-Za-z-]{8,}|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*|(?i:bearer\s+)\S+")
 _SYSLOG = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[1;31m"}
-_QUIET = ("uvicorn", "apscheduler", "alembic", "asyncio")
+_QUIET = {"uvicorn": logging.WARNING, "apscheduler": logging.ERROR, "alembic": logging.WARNING, "asyncio": logging.WARNING}
 _LONGEST_FIELD = 16 * 1024
 
 
@@ -42,8 +42,8 @@ def configure_logs(level: int = logging.INFO, stream: TextIO | None = None, *, p
         old.close()
     root.addHandler(_choose(target, systemd.is_under_systemd() if prefixed is None else prefixed))
     root.setLevel(level)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(least)
     logging.captureWarnings(True)
     sys.excepthook = _log_unexpected
     threading.excepthook = lambda died: _log_unexpected(died.exc_type, died.exc_value or died.exc_type(), died.exc_traceback)

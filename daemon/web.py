@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from daemon.listening import Listener
 
 FINISH_WITHIN = 10
 """Seconds that requests have to finish when the daemon ends."""
+HEADERS_WITHIN = 30.0
+"""Seconds that a client has to send the headers of a request."""
+LARGEST_HEADERS = 64 * 1024
+"""Octets of headers that are taken."""
 _KEEP_ALIVE = 75
 
 
@@ -82,6 +87,46 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Bounded(HttpToolsProtocol):
+    """uvicorn's protocol, which by itself waits for headers for ever, however many they are."""
+
+    _waiting = True
+    _octets = 0
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEADERS_WITHIN, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._waiting, self._octets = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._waiting = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._waiting:
+            self._in_time()
+            return
+        self._octets += len(data)
+        if self._octets > LARGEST_HEADERS:
+            self.transport.abort()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEADERS_WITHIN, self.transport.abort)
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
 class Web:
     """Serves one app on all listeners, with TLS on those that want it. `tls` may load another certificate at any time."""
 
@@ -116,7 +161,7 @@ class Web:
 def _config(app: Exchange, tls: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=_Bounded,
         ws="none",
         lifespan="off",
         interface="asgi3",

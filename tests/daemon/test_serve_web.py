@@ -190,6 +190,44 @@ def test_an_app_that_does_not_start_is_not_put(tmp_path: Path) -> None:
     serving(HttpSettings(port=0), test)
 
 
+def until_closed(listener: Listener, sent: bytes) -> bytes:
+    """Send octets, and return what comes until the server closes the connection."""
+    with socket.create_connection(listener.socket.getsockname()[:2], 30) as line:
+        received = b""
+        try:
+            line.sendall(sent)
+            while chunk := line.recv(65536):
+                received += chunk
+        except ConnectionError:
+            pass
+        return received
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost:"])
+def test_whoever_never_finishes_a_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    """Nothing sent, half a request, half a second request: none of them holds a connection for ever."""
+    monkeypatch.setattr("daemon.web.HEADERS_WITHIN", 0.3)
+
+    async def test(exchange: Exchange, web: Web, listeners: list[Listener], tls: ssl.SSLContext | None) -> None:
+        received = await asyncio.to_thread(until_closed, listeners[0], begun)
+        assert received.count(b"200 OK") == begun.count(b"\r\n\r\n")
+
+    serving(HttpSettings(port=0), test)
+
+
+def test_headers_without_end_are_not_collected() -> None:
+    """A header of many megabytes, or very many headers, end the connection; a long one is fine."""
+
+    async def test(exchange: Exchange, web: Web, listeners: list[Listener], tls: ssl.SSLContext | None) -> None:
+        for endless in (b"X: " + b"y" * 9_000_000, b"X: y\r\n" * 500_000):
+            assert await asyncio.to_thread(until_closed, listeners[0], b"GET / HTTP/1.1\r\nHost: x\r\n" + endless) == b""
+        async with httpx.AsyncClient(base_url=listeners[0].name) as client:
+            assert (await client.get("/", headers={"X": "y" * 30_000})).text == "one"
+            assert (await client.post("/", content=b"z" * 300_000)).text == "one"
+
+    serving(HttpSettings(port=0), test)
+
+
 def test_sockets_of_systemd_are_served_instead_of_our_own(tmp_path: Path) -> None:
     """Activated by a TCP and a Unix socket, rosterd serves both, and [http] host and port are not bound."""
     script = """
