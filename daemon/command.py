@@ -37,8 +37,18 @@ COMMANDS = {
 BUG, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 
 
+class _PipeClosed(Exception):
+    """Whoever read our output has gone; click would call it exit status 1, which is our word for a bug."""
+
+
 class _Commands(click.Group):
     """Imports the module of a command when it is asked for."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _PipeClosed from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, module in COMMANDS.items() if find_spec(f"daemon.commands.{module}")]
@@ -92,7 +102,7 @@ def run(arguments: list[str] | None = None) -> int:
     except RosterError as error:
         warn(f"rosterd: {safe_lines(error)}")
         return error.exit_status
-    except BrokenPipeError:
+    except (BrokenPipeError, _PipeClosed):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         return PIPE_CLOSED
     except Exception:

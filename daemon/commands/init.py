@@ -115,7 +115,7 @@ def _give(what: Path | int, folder: Path) -> None:
 def _check_keys(folder: Path) -> None:
     """Make no second set of encryption keys beside a store that was sealed with another."""
     store = find_store(folder / "config.toml") or folder / STORE
-    if store.exists() and not (folder / "vault.keys").exists() and not (folder / "config.toml").exists():
+    if store.exists() and not (folder / "vault.keys").exists():
         raise Conflict(
             "keys_missing",
             f"{store} is there, but not the encryption keys it was sealed with.",
