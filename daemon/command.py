@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -83,6 +84,9 @@ def rosterd() -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process with the exit status that says how it went."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no umlaut is no reason to fail
     sys.exit(run())
 
 

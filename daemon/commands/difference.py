@@ -53,7 +53,7 @@ def print_difference(store: Store, run: RunView, *, kind: str | None = None, eve
 
 def _print_kind(store: Store, run: RunView, kind: str, most: int | None) -> int:
     number = 0
-    for number, change in enumerate(_each(store, run.id, kind), 1):
+    for number, change in enumerate(each_change(store, run.id, kind), 1):
         if number == 1:
             say(f"{KINDS[kind].heading}:")
         if most is not None and number > most:
@@ -63,7 +63,8 @@ def _print_kind(store: Store, run: RunView, kind: str, most: int | None) -> int:
     return number
 
 
-def _each(store: Store, run_id: str, kind: str) -> Iterator[ChangeView]:
+def each_change(store: Store, run_id: str, kind: str | None) -> Iterator[ChangeView]:
+    """Yield the changes of a run, of one kind or all, in the order they were made."""
     cursor = None
     while True:
         page, cursor = runs.changes(store, run_id, kind=kind, limit=1000, cursor=cursor)

@@ -46,11 +46,11 @@ def list_runs(source: str | None, state: str | None, limit: int, cursor: str | N
 @runs.command()
 @click.argument("run_id", metavar="ID")
 @click.option("--kind", metavar="KIND", help="Only changes of this kind: added, changed, missing, withheld …")
-@click.option("--all", "everything", is_flag=True, help="All changes; a terminal is shown a hundred of each kind.")
+@click.option("--all", "everything", is_flag=True, help="All changes, also with --json; a terminal is shown a hundred of each kind.")
 @takes_json
 def show(run_id: str, kind: str | None, everything: bool, as_json: bool) -> int:
     """Show a run: what it read, what it changed and withheld, and why it ended as it did."""
-    from daemon.commands.difference import KINDS, print_difference
+    from daemon.commands.difference import KINDS, each_change, print_difference
     from daemon.commands.showing import print_run
     from sync.store import runs as store_runs
 
@@ -59,7 +59,7 @@ def show(run_id: str, kind: str | None, everything: bool, as_json: bool) -> int:
     with opened() as place:
         run = store_runs.get(place.store, run_id)
         if as_json:
-            print_json(run=run)
+            print_json(run=run, changes=list(each_change(place.store, run.id, kind)) if kind or everything else None)
             return 0
         print_run(run, _hold(place, run))
         if run.state not in ("waiting", "running", "failed"):

@@ -46,7 +46,7 @@ def parse(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         problem = "the file does not exist; `rosterd init` writes one, --config or $ROSTERD_CONFIG names another"
     except OSError as error:
-        problem = f"the file cannot be read: {error.strerror}"
+        problem = f"the file cannot be read: {error.strerror}; the user that runs rosterd must be able to"
     except UnicodeDecodeError as error:
         problem = f"the file is no UTF-8 text (octet {error.start})"
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -83,7 +83,7 @@ def _open(path: Path) -> int:
     except FileNotFoundError:
         raise Wrong(f"{path} does not exist") from None
     except OSError as error:
-        raise Wrong(f"{path} cannot be opened: {error.strerror}") from None
+        raise Wrong(f"{path} cannot be opened: {error.strerror}; the user that runs rosterd must be able to") from None
 
 
 def _decode(path: Path, raw: bytes) -> str:

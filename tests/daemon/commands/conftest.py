@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,12 @@ def place(tmp_path: Path, slapd: Slapd) -> Place:
 def bare(tmp_path: Path) -> Place:
     """Return an installation whose directory is not there."""
     return Place(tmp_path, "ldap://127.0.0.1:1")
+
+
+@pytest.fixture(autouse=True)
+def own_umask() -> Iterator[None]:
+    """Undo what commands run in this process do to its umask."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)

@@ -104,6 +104,14 @@ def test_a_reader_that_leaves(bare: Place) -> None:
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+def test_a_terminal_that_knows_no_arrows(bare: Place) -> None:
+    """What the terminal's encoding cannot show is spelt out; it is no failure."""
+    environment = bare.environment() | {"PYTHONIOENCODING": "latin-1"}
+    ended = subprocess.run(bare.command("status"), env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\\u2192 rosterd check corp" in ended.stdout
+
+
 def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What nobody expected is exit status 1 with a traceback to report."""
 

@@ -53,6 +53,8 @@ def test_a_hold_from_exit_status_to_approval(place: Place, slapd: Slapd) -> None
     shown = place.run("runs", "show", run_id[:12])
     assert "Withheld until a human decides:" in shown.out
     assert shown.out.count("  ! ") == 20
+    withheld = place.run("runs", "show", run_id, "--kind", "withheld", "--json").json
+    assert (withheld["run"]["id"], {change["kind"] for change in withheld["changes"]}) == (run_id, {"withheld"})
     approved = place.run("runs", "approve", run_id, "--json").json["run"]
     assert (approved["state"], approved["counts"]["missing"], approved["trigger"]) == ("succeeded", 20, "approval")
     assert place.run("runs", "approve", run_id, status=6).err.startswith(f"rosterd: The hold of run {run_id} was approved meanwhile.")
