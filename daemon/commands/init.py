@@ -14,6 +14,7 @@ import click
 
 from daemon.commands.options import config_path, takes_json
 from daemon.config import find_store
+from daemon.config.load import DEFAULT
 from daemon.printing import print_json, safe, say
 from sync.errors import Conflict
 
@@ -34,12 +35,17 @@ def init(folder: Path | None, as_json: bool) -> int:
     with _translated(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_keys(folder)
-        for name, mode, text in (("config.toml", 0o644, _config), ("jwt.secret", 0o600, _jwt_secret), ("vault.keys", 0o600, _vault_keys)):
+        for name, mode, text in (
+            ("config.toml", 0o644, lambda: _config(folder)),
+            ("jwt.secret", 0o600, _jwt_secret),
+            ("vault.keys", 0o600, _vault_keys),
+        ):
             (written if _write(folder / name, mode, text) else kept).append(name)
         store = find_store(folder / "config.toml") or folder / STORE
-        (kept if store.exists() else written).append(store.name if store.parent == folder else str(store))
-        if not store.exists():
-            _make_store(store, folder / "vault.keys")
+        if store.parent.is_dir():  # else systemd makes it, and the daemon its store
+            (kept if store.exists() else written).append(store.name if store.parent == folder else str(store))
+            if not store.exists():
+                _make_store(store, folder / "vault.keys")
     if as_json:
         print_json(folder=str(folder), written=written, kept=kept)
         return 0
@@ -58,8 +64,10 @@ def example() -> str:
     return (files("daemon.config") / "example.toml").read_text(encoding="utf-8")
 
 
-def _config() -> str:
-    """Return the example with the store beside it."""
+def _config(folder: Path) -> str:
+    """Return the example; with the store beside it, but where the service finds it: there it is in the service's own state folder."""
+    if folder == DEFAULT.parent:
+        return example()
     text, changed = re.subn(r'^#url = "sqlite:.*"$', f'url = "sqlite:///{STORE}"', example(), count=1, flags=re.MULTILINE)
     if not changed:
         raise RuntimeError("the example has no line for the store")

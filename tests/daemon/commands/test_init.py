@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+import tomllib
 from pathlib import Path
 
+from daemon.commands.init import _config
 from tests.daemon.commands.place import Place
 from tests.servers.slapd import Slapd
 
@@ -78,3 +80,9 @@ def test_the_secrets_are_new_each_time(bare: Place) -> None:
         bare.run("init", "--dir", str(bare.folder / name))
     one, two = ([Path(bare.folder / name / file).read_text() for file in ("jwt.secret", "vault.keys")] for name in ("one", "two"))
     assert not {line for text in one for line in text.splitlines() if line[0] != "#"} & {line for text in two for line in text.splitlines()}
+
+
+def test_in_the_services_own_folder_the_store_is_where_the_unit_may_write() -> None:
+    """`init --dir /etc/rosterd` leaves the store in /var/lib/rosterd: /etc is read-only for the service."""
+    assert tomllib.loads(_config(Path("/etc/rosterd"))).get("store", {}).get("url") is None
+    assert tomllib.loads(_config(Path("/srv/rosterd")))["store"]["url"] == "sqlite:///rosterd.db"
