@@ -154,7 +154,7 @@ class Children:
     async def _see_out(self, child: _Child) -> None:
         status = await child.process.wait()
         try:
-            run = await asyncio.to_thread(self._settle, child.run.id)
+            run = await asyncio.to_thread(self._settle, child.run.id, child.process.killed_because)
         except RosterError as error:
             self._back_off(child.run.source)
             _log.error("how a sync ended could not be read", extra={"event": "store.failed", "run": child.run.id, "why": str(error)})
@@ -164,9 +164,9 @@ class Children:
             del self._children[child.run.source]
             self._wake.set()
 
-    def _settle(self, run_id: str) -> RunView:
+    def _settle(self, run_id: str, killed_because: str) -> RunView:
         """Return how the run stands now that its process is gone; a run still marked running is recorded as killed."""
-        lease.reap(self._store)
+        lease.reap(self._store, {run_id: killed_because} if killed_because else {})
         return runs.get(self._store, run_id)
 
     def _judge(self, run: RunView, status: int) -> None:

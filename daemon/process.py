@@ -53,6 +53,7 @@ class Process:
     def __init__(self, process: asyncio.subprocess.Process, facts: Mapping[str, str]) -> None:
         self._process, self._facts = process, facts
         self._told = False
+        self.killed_because = ""
         self._listening = [asyncio.create_task(self._listen(stream)) for stream in (process.stdout, process.stderr) if stream]
 
     @classmethod
@@ -98,6 +99,7 @@ class Process:
     def kill(self, why: str = "did not end when asked to") -> None:
         """End it. Safe at any moment: what its run has not committed is not there."""
         if self._process.returncode is None:
+            self.killed_because = why
             _log.warning("a child process is killed", extra={"event": "child.killed", "why": why, **self._facts})
             self._signal(signal.SIGKILL)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -18,6 +20,7 @@ LEASE_MS = 60_000
 """A lease not renewed for so long is anybody's, by the database's clock."""
 
 
+NO_REASONS: Mapping[str, str] = MappingProxyType({})
 COMMIT_MS = 1_800_000
 """The lease of a run that has begun its commit: nobody can renew it meanwhile, and the fencing check stands for it."""
 
@@ -122,8 +125,11 @@ def fail(store: Store, lease: Lease, error: RosterError, progress: Progress) -> 
         release(connection, lease)
 
 
-def reap(store: Store) -> list[RunView]:
-    """Record as killed every running run whose process is gone from this host, or whose lease has expired; return them."""
+def reap(store: Store, reasons: Mapping[str, str] = NO_REASONS) -> list[RunView]:
+    """Record as killed every running run whose process is gone from this host, or whose lease has expired; return them.
+
+    `reasons` = {run id: why it was killed}, of those the caller killed itself.
+    """
     me = _host()
     with store.read() as connection:
         suspects = connection.execute(text(f"select {_LEASE}, name from source where lease_run is not null")).all()
@@ -138,7 +144,7 @@ def reap(store: Store) -> list[RunView]:
                 continue
             if not _gone(connection.execute(text(f"select {_LEASE} from source where name = :n"), {"n": lease.source}).one(), me, store.now()):
                 continue
-            _record_killed(connection, lease.run_id, store.now())
+            _record_killed(connection, lease.run_id, store.now(), reasons.get(lease.run_id, ""))
             release(connection, lease)
             reaped.append(lease.run_id)
     return [get(store, run_id) for run_id in reaped]
@@ -168,10 +174,11 @@ def _take(connection: Connection, lease: Lease, me: Holder, now: int) -> Lease:
     return lease
 
 
-def _record_killed(connection: Connection, run_id: str, now: int) -> None:
+def _record_killed(connection: Connection, run_id: str, now: int, why: str = "") -> None:
+    what = f"The process that ran this sync was killed: it {why}" if why else "The process that ran this sync is gone"
     error = {
         "code": "killed",
-        "message": "The process that ran this sync is gone; nothing of the run was committed.",
+        "message": f"{what}; nothing of the run was committed.",
         "remedy": "The next run starts afresh; look at the system's log if it happens again.",
     }
     _end(connection, run_id, "failed", error, now)

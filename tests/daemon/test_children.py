@@ -159,6 +159,9 @@ def test_a_child_without_progress_is_killed(store: Store, store_url: str, logs: 
         run = request(store)
         await until(ended(store, run))
         assert [r.why for r in logs.records if getattr(r, "event", "") == "child.killed"] == ["made no progress"]  # type: ignore[attr-defined]
+        error = runs.get(store, run).error
+        assert error is not None
+        assert "it made no progress" in error.message
 
     script = "\nwhile True:\n    beat()\n    time.sleep(0.1)"
     with_children(store, store_url, script, test, patience=1.5)
