@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from sync.errors import StoreUnavailable
@@ -143,8 +143,8 @@ def _roll_back(connection: Connection) -> None:
 def _translated(path: Path | None) -> Iterator[None]:
     try:
         yield
-    except IntegrityError:
-        raise
+    except (IntegrityError, ProgrammingError, InterfaceError):
+        raise  # bugs of ours, nothing about the store
     except DBAPIError as error:
         raise _unavailable(path, str(error.orig)) from error
 
@@ -153,6 +153,8 @@ def _translated(path: Path | None) -> Iterator[None]:
 def _translated_driver(path: Path | None) -> Iterator[None]:
     try:
         yield
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        raise
     except sqlite3.Error as error:
         raise _unavailable(path, str(error)) from error
 

@@ -159,7 +159,7 @@ def test_a_child_without_progress_is_killed(store: Store, store_url: str, logs: 
         run = request(store)
         await until(ended(store, run))
         assert [r.why for r in logs.records if getattr(r, "event", "") == "child.killed"] == ["made no progress"]  # type: ignore[attr-defined]
-        error = runs.get(store, run).error
+        error = runs.get(store, run.id).error
         assert error is not None
         assert "it made no progress" in error.message
 

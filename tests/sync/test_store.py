@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event, text
+from sqlalchemy.exc import ProgrammingError
 
 from sync.errors import ConfigError, Conflict, NotFound, StoreUnavailable
 from sync.run import perform
@@ -363,3 +364,9 @@ def test_what_auto_found_out_about_a_server_is_kept(world: World) -> None:
     opened = replace(setting, open_source=lambda source, groups: asked.append(source.vendor) or setting.open_source(source, groups))
     perform(opened, runs.request(world.store, "corp", trigger="cli", requested_by="t").id)
     assert (asked, sources.get_source(world.store, "corp").vendor) == (["memory"], "memory")
+
+
+def test_a_bug_of_ours_is_not_blamed_on_the_store(world: World) -> None:
+    """Only what is wrong with the store is called unavailable; a wrong parameter stays what it is."""
+    with pytest.raises(ProgrammingError):
+        runs.get(world.store, object())  # type: ignore[arg-type]
