@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Router, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 
 from api.auth.admitting import admit_admin, admit_operator, caller_of
 from api.desk import Call, context_of
@@ -21,7 +21,7 @@ def list_conflicts(request: Call) -> ConflictsAnswer:
 
 
 @post("/addresses/give", sync_to_thread=True, status_code=200, guards=[admit_admin], operation_id="give_address")
-def give_address(request: Call, data: GiveRequest) -> UserAnswer:
+def give_address(request: Call, data: JSONBody[GiveRequest]) -> UserAnswer:
     """Make a user the holder of an address that their entry lists."""
     context = context_of(request)
     asked = context.vault.tag("asked", parse_email(data.address, "address").encode())
@@ -30,7 +30,7 @@ def give_address(request: Call, data: GiveRequest) -> UserAnswer:
 
 
 @get("/explain", sync_to_thread=True, guards=[admit_operator], operation_id="explain_address")
-def explain_address(request: Call, email: Annotated[str, Parameter(max_length=1024)]) -> ExplainAnswer:
+def explain_address(request: Call, email: Annotated[str, QueryParameter(max_length=1024)]) -> ExplainAnswer:
     """Why an address does or does not answer. A query turns `+` into a space, and no address holds one: it is turned back."""
     return ExplainAnswer(addresses.explain(context_of(request).store, email.replace(" ", "+")))
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 import msgspec
 from anyio import to_thread
 from litestar import get
+from litestar.params import FromPath
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.desk import Call, Desk, desk_of
@@ -29,7 +30,7 @@ ENDED = frozenset({"succeeded", "held", "failed", "cancelled", "discarded"})
 
 
 @get("/{run_id:str}/events", operation_id="watch_run")
-async def watch_run(request: Call, run_id: str) -> ServerSentEvent:
+async def watch_run(request: Call, run_id: FromPath[str]) -> ServerSentEvent:
     """`progress` with state, phase, pages, entries and counts whenever they change, then `done` with the run; `bye` when rosterd stops first."""
     desk = desk_of(request)
     if desk.streams >= desk.context.settings.max_streams:
@@ -63,7 +64,7 @@ async def _events(desk: Desk, run: RunView) -> AsyncIterator[ServerSentEventMess
         desk.streams -= 1
 
 
-async def _poll(desk: Desk, run_id: str) -> RunView:
+async def _poll(desk: Desk, run_id: FromPath[str]) -> RunView:
     return await to_thread.run_sync(runs.get, desk.context.store, run_id, limiter=desk.looks)
 
 

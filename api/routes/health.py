@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anyio import to_thread
 from litestar import Response, Router, get
+from litestar.params import FromQuery
 
 from api.desk import Call, desk_of
 from api.shapes import Liveness, Readiness
@@ -19,7 +20,7 @@ async def live(request: Call) -> Liveness:
 
 
 @get("/ready", operation_id="ready")
-async def ready(request: Call, strict: bool = False) -> Response[Readiness]:
+async def ready(request: Call, strict: FromQuery[bool] = False) -> Response[Readiness]:
     """This process can answer lookups. `strict=1` makes a stale source a 503."""
     desk = desk_of(request)
     context = desk.context

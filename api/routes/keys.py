@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Router, get, post, put
+from litestar.params import FromPath, JSONBody
 
 from api.auth.admitting import admit_admin, caller_of
 from api.desk import Call, context_of
@@ -14,14 +15,14 @@ from sync.store import keys, people
 
 
 @get("/users/{user_id:str}/virtual-keys", sync_to_thread=True, operation_id="list_keys_of_user")
-def list_keys_of_user(request: Call, user_id: str) -> KeysAnswer:
+def list_keys_of_user(request: Call, user_id: FromPath[str]) -> KeysAnswer:
     """The keys of one user."""
     store = context_of(request).store
     return KeysAnswer(keys.list_keys(store, people.get_user(store, decode_segment(user_id, "id")).id))
 
 
 @post("/users/{user_id:str}/virtual-keys", sync_to_thread=True, status_code=200, operation_id="mint_key")
-def mint_key(request: Call, user_id: str, data: KeyRequest) -> MintedKeyAnswer:
+def mint_key(request: Call, user_id: FromPath[str], data: JSONBody[KeyRequest]) -> MintedKeyAnswer:
     """Give a user a new key."""
     context = context_of(request)
     expires_at = None if data.expires_at is None else int(data.expires_at.timestamp() * 1000)
@@ -41,13 +42,13 @@ def list_keys(request: Call) -> KeysAnswer:
 
 
 @get("/virtual-keys/{key_id:str}", sync_to_thread=True, operation_id="show_key")
-def show_key(request: Call, key_id: str) -> KeyAnswer:
+def show_key(request: Call, key_id: FromPath[str]) -> KeyAnswer:
     """One key."""
     return KeyAnswer(keys.get_key(context_of(request).store, decode_segment(key_id, "id")))
 
 
 @put("/virtual-keys/{key_id:str}", sync_to_thread=True, operation_id="change_key")
-def change_key(request: Call, key_id: str, data: KeyChange) -> KeyAnswer:
+def change_key(request: Call, key_id: FromPath[str], data: JSONBody[KeyChange]) -> KeyAnswer:
     """Name a key, or switch it on or off; no sync undoes an admin's switch."""
     store, key = context_of(request).store, decode_segment(key_id, "id")
     changed = keys.get_key(store, key)

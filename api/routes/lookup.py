@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from litestar import get
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 from litestar.types import ASGIApp, Scope
 
 from api.auth.asking import Asking, Trail
@@ -52,7 +53,7 @@ _RESPONSES = {
     status_code=200,
     tags=["lookup"],
 )
-async def look_up_by_email(scope: Scope, email: str) -> ASGIApp:
+async def look_up_by_email(scope: Scope, email: FromPath[str]) -> ASGIApp:
     """Answer for one address."""
     return _answer(scope, email)
 
@@ -65,7 +66,7 @@ async def look_up_by_email(scope: Scope, email: str) -> ASGIApp:
     status_code=200,
     tags=["lookup"],
 )
-async def look_up_in_governance(scope: Scope, email: str) -> ASGIApp:
+async def look_up_in_governance(scope: Scope, email: FromPath[str]) -> ASGIApp:
     """Answer for one address."""
     return _answer(scope, email)
 

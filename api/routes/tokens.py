@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Router, delete, get, post
+from litestar.params import FromPath, JSONBody
 
 from api.auth.admitting import admit_admin, caller_of
 from api.auth.tokens import issue_token
@@ -17,7 +18,7 @@ from sync.store.engine import Store
 
 
 @post("/", sync_to_thread=True, status_code=200, operation_id="issue_token")
-def issue(request: Call, data: TokenRequest) -> IssuedTokenAnswer:
+def issue(request: Call, data: JSONBody[TokenRequest]) -> IssuedTokenAnswer:
     """Issue a token. Its value is in this answer and nowhere else."""
     context = context_of(request)
     user_id = None if data.user is None else find_bearer(context.store, data.user)
@@ -38,7 +39,7 @@ def list_tokens(request: Call) -> TokensAnswer:
 
 
 @delete("/{jti:str}", sync_to_thread=True, status_code=200, operation_id="revoke_token")
-def revoke_token(request: Call, jti: str) -> TokenAnswer:
+def revoke_token(request: Call, jti: FromPath[str]) -> TokenAnswer:
     """Revoke a token: it is refused from the next request on."""
     return TokenAnswer(tokens.revoke(context_of(request).store, decode_segment(jti, "jti"), caller_of(request).name))
 
