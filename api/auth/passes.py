@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import msgspec
 
-from api.auth.tokens import key_id
+from api.auth.tokens import ROLES, key_id
 from api.clients import Network, parse_address
 from api.settings import ApiSettings
 from sync.address import domain_of
@@ -117,6 +117,6 @@ class PassCheck:
         network: Network | None = ipaddress.ip_network(cidr) if cidr is not None else None
         said = {"expires_at": int(claims["exp"]), "user_id": claims.get("sub"), **{name: claims.get(name) for name in ("role", "jti", "domain")}}
         found = msgspec.convert(said, Pass)  # a claim of the wrong type is a ValueError
-        if (found.role == "device") != (found.user_id is not None):
+        if found.role not in ROLES or (found.role == "device") != (found.user_id is not None):
             return None
         return msgspec.structs.replace(found, network=network)

@@ -1,0 +1,264 @@
+"""The routes of administration: one object in its noun, lists in the plural, errors in the one shape, writes on record."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from sync.store import runs
+from tests.api.world import Company
+
+
+def shape_of(answer: httpx.Response) -> None:
+    """Assert that an error has the contract's shape."""
+    body = answer.json()
+    assert set(body) == {"event_id", "type", "is_bifrost_error", "status_code", "error", "extra_fields"}
+    assert (body["type"], body["is_bifrost_error"], body["status_code"], body["extra_fields"]) == ("error", True, answer.status_code, {})
+    assert body["error"]["event_id"] == body["event_id"] == answer.headers["x-request-id"]
+    assert set(body["error"]) <= {"type", "code", "message", "param", "event_id"}
+    assert None not in body["error"].values()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/nothing", 404, "route_not_found"),
+        ("GET", "/", 404, "route_not_found"),
+        ("DELETE", "/api/sources", 405, "method_not_allowed"),
+        ("GET", "/api/sync/runs/nosuchrun", 404, "run_not_found"),
+        ("GET", "/api/users/nosuchuser", 404, "user_not_found"),
+        ("POST", "/api/sources/nosuch/pause", 404, "source_not_found"),
+        ("GET", "/api/sync/runs?limit=5000", 400, "invalid_parameter"),
+        ("GET", "/api/sync/runs?cursor=%3F%3F", 400, "invalid_cursor"),
+        ("GET", "/api/explain?email=nobody", 400, "invalid_email"),
+        ("DELETE", "/api/tokens/nosuch", 404, "token_not_found"),
+        ("GET", "/api/governance/virtual-keys/nosuch", 404, "virtual_key_not_found"),
+    ],
+)
+def test_every_error_has_the_one_shape(company: Company, method: str, path: str, status: int, code: str) -> None:
+    """Unknown routes, methods, things and parameters: the gateway's error body with a documented code."""
+    answer = company.ask(method, path, company.token())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    shape_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"source": 7}, None),
+        ({}, None),
+        ({"source": "corp", "surprise": 1}, None),
+        ({"source": "corp", "mode": "sometimes"}, None),
+        ([], None),
+        ("x", None),
+    ],
+)
+def test_a_body_that_does_not_fit_is_a_400(company: Company, body: Any, param: str | None) -> None:
+    """Wrong type, missing, unknown and impossible members are refused before anything happens."""
+    answer = company.ask("POST", "/api/sync/runs", company.token(), body=body)
+    assert answer.status_code == 400
+    shape_of(answer)
+    assert runs.list_runs(company.store)[0] == []
+
+
+def test_writes_need_json_and_no_foreign_origin_and_a_host_that_is_ours(company: Company) -> None:
+    """A form, another site's page and a rebound name are refused; our own page and a reader are not."""
+    token, path = company.token(), "/api/sources/corp/pause"
+
+    async def send(**headers: str) -> int:
+        async with company.client(token) as client:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return (await client.post(path, content=b"{}", headers={"content-type": "application/json"} | named)).status_code
+
+    assert asyncio.run(send(content_type="text/plain")) == 400
+    assert asyncio.run(send(origin="https://evil.example")) == 403
+    assert asyncio.run(send(origin="null")) == 403
+    assert asyncio.run(send(host="evil.example")) == 421
+    assert asyncio.run(send(origin="http://localhost:8321")) == 200
+
+
+def test_a_body_too_large_is_a_413(company: Company) -> None:
+    """Nobody fills our memory: 64 KiB are enough for every route."""
+    answer = company.ask("POST", "/api/sync/runs", company.token(), body={"source": "x" * 100_000})
+    assert answer.status_code == 413
+    shape_of(answer)
+
+
+def test_an_unexpected_error_tells_the_caller_nothing(company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """500 with a generic text; the traceback is in the log under the event id."""
+
+    def burst(*_: object, **__: object) -> None:
+        raise RuntimeError("a secret detail")
+
+    monkeypatch.setattr("api.routes.sources.sources.list_sources", burst)
+    answer = company.ask("GET", "/api/sources", company.token())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret detail" not in answer.text
+    shape_of(answer)
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.event_id == answer.json()["event_id"]  # type: ignore[attr-defined]
+
+
+def test_requested_runs_join_the_waiting_one_and_wake_the_daemon(company: Company) -> None:
+    """202 with the run; the second request is the first one's; a dry run waits beside it."""
+    token = company.token("operator")
+    answers = [company.ask("POST", "/api/sync/runs", token, body={"source": "corp", **more}) for more in ({}, {}, {"dry_run": True})]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    ids = [answer.json()["run"]["id"] for answer in answers]
+    assert ids[0] == ids[1] != ids[2]
+    assert company.woken == 3
+    listed = company.ask("GET", "/api/sync/runs?state=waiting&source=corp", token).json()
+    assert {run["id"] for run in listed["runs"]} == set(ids)
+    cancelled = company.ask("POST", f"/api/sync/runs/{ids[0]}/cancel", token)
+    assert (cancelled.status_code, cancelled.json()["run"]["state"]) == (200, "cancelled")
+    assert company.ask("POST", f"/api/sync/runs/{ids[0]}/cancel", token).status_code == 409
+    assert company.ask("POST", f"/api/sync/runs/{ids[0]}/approve", token).status_code == 409
+
+
+def test_runs_are_paged_by_cursor(company: Company) -> None:
+    """Every run once, newest first, whatever the page size."""
+    token = company.token("operator")
+    for number in range(5):
+        runs.request(company.store, "corp", trigger="api", requested_by="t", only=f"p{number}@example.com")
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = company.ask("GET", f"/api/sync/runs?limit=2{cursor}", token).json()
+        seen += [run["id"] for run in page["runs"]]
+        if "cursor" not in page:
+            break
+        cursor = f"&cursor={page['cursor']}"
+    assert len(seen) == len(set(seen)) == 5
+
+
+def test_a_block_by_an_operator_holds_in_the_next_lookup_and_is_on_record(company: Company) -> None:
+    """block → inactive → unblock → active; the audit file says who did what to whom."""
+    user = company.add_user("ann@example.com")
+    token = company.token("operator")
+    assert company.ask("POST", f"/api/users/{user}/block", token).json()["user"]["blocked"] is True
+    lookup = company.token("lookup")
+    assert company.look_up("ann@example.com", lookup).json()["virtual_keys"][0]["is_active"] is False
+    assert company.ask("POST", f"/api/users/{user}/unblock", token).json()["user"]["blocked"] is False
+    assert company.look_up("ann@example.com", lookup).json()["virtual_keys"][0]["is_active"] is True
+    written = [record for record in company.records() if record["kind"] == "write"]
+    assert [(record["role"], record["status"], record["target"]["user_id"]) for record in written] == [("operator", 200, user)] * 2
+
+
+def test_users_are_paged_and_show_no_values(company: Company) -> None:
+    """users, total, page, limit, total_pages, has_more; one user by id and by address; never a key value."""
+    for number in range(25):
+        company.add_user(f"p{number}@example.com")
+    token = company.token("operator")
+    page = company.ask("GET", "/api/users?page=2&limit=20", token)
+    assert {name: page.json()[name] for name in ("total", "page", "limit", "total_pages", "has_more")} == {
+        "total": 25, "page": 2, "limit": 20, "total_pages": 2, "has_more": False,
+    }  # fmt: skip
+    one = company.ask("GET", "/api/users/email/P3@example.com", token)
+    assert company.ask("GET", f"/api/users/{one.json()['user']['id']}", token).json() == one.json()
+    assert "sk-bf-" not in page.text + one.text
+    assert company.ask("GET", "/api/users?search=p3%40", token).json()["total"] == 1
+
+
+def test_a_contested_address_is_listed_settled_and_explained(company: Company) -> None:
+    """conflicts names both, give decides, explain says why it answers."""
+    ids = [company.add_user(f"{name}@example.com") for name in ("a", "b")]
+    for user in ids:
+        company.claim(user, "shared@example.com", position=1, held=False)
+    token = company.token()
+    (conflict,) = company.ask("GET", "/api/conflicts", token).json()["conflicts"]
+    assert {claimant["user_id"] for claimant in conflict["claimants"]} == set(ids)
+    given = company.ask("POST", "/api/addresses/give", token, body={"address": "SHARED@example.com", "user_id": ids[1]})
+    assert given.status_code == 200
+    explanation = company.ask("GET", "/api/explain?email=shared%40example.com", token).json()["explanation"]
+    assert (explanation["answers"], explanation["user"]["id"]) == (True, ids[1])
+
+
+def test_tokens_are_shown_once_listed_and_revoked(company: Company) -> None:
+    """The MDM server issues a device token, which works until it is revoked; the list never holds the token itself."""
+    company.add_user("ann@example.com")
+    admin = company.token()
+    made = company.ask("POST", "/api/tokens", admin, body={"role": "device", "user": "ann@example.com", "ttl": "30d", "label": "SN-1"})
+    assert made.status_code == 200
+    value, jti = made.json()["token"]["value"], made.json()["token"]["jti"]
+    assert company.ask("GET", "/api/users/me/virtual-keys", value).status_code == 200
+    listed = company.ask("GET", "/api/tokens", admin)
+    assert value not in listed.text
+    assert company.ask("DELETE", f"/api/tokens/{jti}", admin).json()["token"]["revoked_at"]
+    assert company.ask("GET", "/api/users/me/virtual-keys", value).status_code == 401
+    for body in ({"role": "device"}, {"role": "lookup", "user": "ann@example.com"}, {"role": "admin", "ttl": "soon"}, {"role": "root"}):
+        assert company.ask("POST", "/api/tokens", admin, body=body).status_code == 400
+
+
+def test_a_key_is_minted_once_named_and_switched_off(company: Company) -> None:
+    """The value is in the creation's answer and nowhere else."""
+    user = company.add_user("ann@example.com", keys=())
+    admin = company.token()
+    made = company.ask("POST", f"/api/governance/users/{user}/virtual-keys", admin, body={"name": "laptop"}).json()["virtual_key"]
+    path = f"/api/governance/virtual-keys/{made['id']}"
+    assert company.ask("GET", "/api/users/me/virtual-keys", made["value"]).status_code == 200
+    changed = company.ask("PUT", path, admin, body={"is_active": False, "name": "old laptop"}).json()["virtual_key"]
+    assert (changed["is_active"], changed["name"], "value" in changed) == (False, "old laptop", False)
+    assert company.ask("GET", "/api/users/me/virtual-keys", made["value"]).status_code == 401
+
+
+def test_health_says_ready_and_names_stale_sources(company: Company) -> None:
+    """Live and ready need no token; stale sources are named, and a 503 only when asked strictly."""
+    assert company.ask("GET", "/health/live").json()["status"] == "live"
+    assert company.ask("GET", "/health/ready").json() == {"status": "ready", "version": "0.1.0", "stale": []}
+    company.change("source", "corp", read_at=1)
+    assert company.ask("GET", "/health/ready").json()["stale"] == ["corp"]
+    assert company.ask("GET", "/health/ready").status_code == 200
+    assert company.ask("GET", "/health/ready?strict=1").status_code == 503
+
+
+def test_the_description_of_the_api_is_for_this_machine_and_admins(company: Company) -> None:
+    """Loopback needs no token, elsewhere an admin's; every route of the contract is in it."""
+    paths = company.ask("GET", "/openapi.json").json()["paths"]
+    assert "/api/users/email/{email}/virtual-keys" in paths
+    assert company.ask("GET", "/openapi.json", peer="192.0.2.7").status_code == 401
+    assert company.ask("GET", "/openapi.json", company.token("operator"), peer="192.0.2.7").status_code == 403
+    assert company.ask("GET", "/openapi.json", company.token(), peer="192.0.2.7").status_code == 200
+
+
+def test_progress_is_streamed_until_done(company: Company) -> None:
+    """Server-Sent Events: what the run's row says, then `done` with the run; a daemon that stops says bye."""
+    token = company.token("operator")
+    run = runs.request(company.store, "corp", trigger="api", requested_by="t")
+
+    async def watch(finish: bool) -> str:
+        company.stopping = asyncio.Event()  # an event belongs to one loop
+        company.configure()
+
+        async def end() -> None:
+            await asyncio.sleep(0.6)
+            if finish:
+                runs.cancel(company.store, run.id, "t")
+            else:
+                company.stopping.set()
+
+        async with company.client(token) as client:
+            ending = asyncio.create_task(end())
+            answer = await client.get(f"/api/sync/runs/{run.id}/events")
+            await ending
+            return answer.text.replace("\r", "").strip().split("\n\n")[-1]
+
+    bye = asyncio.run(watch(False))
+    assert "event: bye" in bye
+    done = asyncio.run(watch(True))
+    assert "event: done" in done
+    assert json.loads(done.partition("data: ")[2])["run"]["state"] == "cancelled"
+
+
+def test_a_store_that_is_gone_is_a_503_with_retry_after(company: Company) -> None:
+    """The caller is told to come back, not what broke."""
+    token = company.token()
+    company.store.close()
+    (company.folder / "rosterd.db").write_bytes(b"no database at all" * 100)
+    answer = company.ask("GET", "/api/sources", token)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "api_error")
+    assert int(answer.headers["retry-after"]) > 0
+    shape_of(answer)
