@@ -87,7 +87,8 @@ def compare(kept: Kept | None, person: Person, *, user_id: str, now: int, withhe
 def _emails(was: Kept, person: Person, keep: bool) -> tuple[Listed, ...]:
     if person.bare or keep:
         return tuple(Listed(c.spelt, c.matched, c.marked) for c in sorted(_living(was.claims), key=lambda c: c.position))
-    return person.emails
+    first = {email.matched: email for email in reversed(person.emails)}
+    return person.emails if len(first) == len(person.emails) else tuple(email for email in person.emails if first[email.matched] is email)
 
 
 def _living(claims: Iterable[KeptClaim]) -> list[KeptClaim]:

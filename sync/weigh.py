@@ -61,14 +61,17 @@ def find_losses(connection: Connection, staging: Staging, source: SourceSettings
     holders = {matched: user_id for matched, user_id, _ in ending}
     picture.over_quarantine = [(matched, user_id) for matched, user_id, _ in ending]
     wanted = {matched for matched, _, elsewhere in ending if elsewhere}
+    kept_on: set[str] = set()
     for batch in staging.verdicts(connection):
         before = kept.load(connection, [one.user_id for one in batch if one.known])
         for one in batch:
-            wanted |= {email.matched for email in one.person.emails if holders.get(email.matched, one.user_id) != one.user_id}
+            ended = [email.matched for email in one.person.emails if email.matched in holders] if holders else []
+            wanted |= {matched for matched in ended if holders[matched] != one.user_id}
+            kept_on |= {matched for matched in ended if holders[matched] == one.user_id}
             old = before.get(one.user_id)
             if old is not None:
                 picture.losses |= _losses_of(old, plan.compare(old, one.person, user_id=one.user_id, now=now), now)
-    for user in kept.load_all(connection, {holders[matched] for matched in wanted}).values():
+    for user in kept.load_all(connection, {holders[matched] for matched in wanted - kept_on}).values():
         if user.is_active(now):
             picture.losses[Loss(user.user_id, "address")] = "an address in quarantine goes to somebody who lists it"
     _find_key_losses(connection, staging, source.name, rules, now, picture)

@@ -21,8 +21,8 @@ from sync.store import migrations
 
 __all__ = ["Connection", "Store", "many", "open_store"]
 
-BUSY_MS = 30_000
-"""How long a writer waits for another before it gives up."""
+BUSY_MS = 300_000
+"""How long a writer waits for another before it gives up: longer than the commit of the largest directory, which admins' writes outwait."""
 
 
 class Store:

@@ -103,9 +103,9 @@ class Keeper:
         self._touch((), user_ids)
 
     def release(self, addresses: Iterable[tuple[str, str]]) -> None:
-        """End the quarantine of these (matched, user id)."""
+        """End the quarantine of these (matched, user id), but for those listed again meanwhile."""
         rows = [{"matched": matched, "user_id": user_id} for matched, user_id in addresses]
-        self._run(_DELETE_CLAIM, rows)
+        self._run(f"{_DELETE_CLAIM} and dropped_at is not null", rows)
         self._touch((row["matched"] for row in rows), (row["user_id"] for row in rows))
 
     def refresh_emails(self) -> None:

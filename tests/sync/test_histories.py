@@ -16,7 +16,7 @@ from sync.address import normalise
 from sync.directory import Listed
 from sync.errors import SourceUnavailable
 from sync.run import perform
-from sync.store import runs, sources
+from sync.store import people, runs, sources
 from sync.store.lease import Progress
 from tests.sync.world import World
 
@@ -145,9 +145,21 @@ class Histories(RuleBasedStateMachine):
         for external_id, person in directory.people.items():
             if users[external_id].id not in silenced:
                 assert users[external_id].state == ("active" if person.enabled else "disabled")
+        if not silenced:
+            self._check_addresses()
         for external_id, user in users.items():
             if external_id not in directory.people and user.id not in silenced:
                 assert user.state in ("missing", "removed"), external_id
+
+    def _check_addresses(self) -> None:
+        """Nine quiet days later an address listed by one entry answers for it, and one listed by nobody answers for nobody."""
+        for address in ADDRESSES:
+            listing = [p for p in self.world.directory.people.values() if any(e.matched == address for e in p.emails)]
+            found = self.world.lookup(address)
+            if len(listing) == 1:
+                assert (found.outcome, people.get_user(self.world.store, found.user_id).external_id) == ("found", listing[0].external_id)
+            elif not listing:
+                assert found.outcome in ("user_not_found", "user_removed")
 
     def _sync(self, *, dry_run: bool = False) -> None:
         before = self._dump() if dry_run else None

@@ -427,3 +427,24 @@ def test_two_entries_with_one_id_give_nobody_a_key(world: World) -> None:
     world.people(600)
     world.directory.people["again"] = Person(first.external_id, "", "", "", (), (), True, bare=True)
     assert world.sync().counts["keys_issued"] == 0
+
+
+def test_an_address_listed_again_when_its_quarantine_ends_stays(world: World) -> None:
+    """The run that would have freed it sees it listed again: nothing is freed, nobody loses anything."""
+    world.directory.add("ann", "ann@corp.example", "desk@corp.example")
+    world.sync()
+    world.directory.add("ann", "ann@corp.example")
+    world.sync()
+    world.clock.forward(days=8)
+    world.guard(max_removed=0, max_removed_percent=0)
+    world.directory.add("ann", "ann@corp.example", "desk@corp.example")
+    world.directory.add("eve", "eve@corp.example", "desk@corp.example")
+    world.sync()
+    assert world.lookup("desk@corp.example").email == "ann@corp.example"
+
+
+def test_an_address_listed_twice_by_one_entry_is_one_claim(world: World) -> None:
+    """Whatever a source lets through, one user has one claim to one address."""
+    world.directory.add("ann", "ann@corp.example", "ANN@corp.example")
+    world.sync()
+    assert world.lookup("ann@corp.example").email == "ann@corp.example"
