@@ -78,8 +78,7 @@ def _status(run: RunView) -> int:
 
 def leave_when_told() -> None:
     """End at once on SIGTERM: what a run has not committed is not there, and its record says that it was told to stop."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _leave)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
