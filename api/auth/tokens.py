@@ -41,7 +41,8 @@ def issue_token(
 ) -> tuple[str, TokenView]:
     """Return a new token, shown this once, and its record. `ttl` in seconds.
 
-    A device token needs `user_id`, a scim token `source`; `domain`, `cidr` and `max_users` bound a lookup token. Raises InvalidRequest.
+    A device token needs `user_id`; `domain` and `cidr` bound a lookup token. `max_users` and the role scim (with its `source`) are refused until
+    something keeps to them. Raises InvalidRequest.
     """
     _check(role, ttl, label, user_id=user_id, source=source, max_users=max_users)
     domain, cidr = _checked_domain(role, domain), _checked_cidr(role, cidr)
@@ -86,8 +87,11 @@ def _check(role: str, ttl: int, label: str, *, user_id: str | None, source: str 
         raise InvalidRequest("invalid_user", "A device token stands for one user, and no other token does.", param="user")
     if (role == "scim") != (source is not None):
         raise InvalidRequest("invalid_source", "A scim token is for one source, and no other token is.", param="source")
-    if max_users is not None and (role != "lookup" or max_users < 1):
-        raise InvalidRequest("invalid_max_users", "Only a lookup token is bounded to a number of users, at least one.", param="max_users")
+    if max_users is not None:
+        # A bound that nothing keeps would be worse than none.
+        raise InvalidRequest("invalid_max_users", "A bound on the number of users is not available yet.", "Use domain or cidr.", "max_users")
+    if role == "scim":
+        raise InvalidRequest("invalid_role", "Tokens for SCIM are not available yet.", param="role")
 
 
 def _checked_domain(role: str, domain: str | None) -> str | None:

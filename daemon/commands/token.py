@@ -31,9 +31,8 @@ def token() -> None:
 @click.option("--label", default="", help="A note to know it by, like a serial number.")
 @click.option("--domain", help="Bounds a lookup token to addresses of one domain.")
 @click.option("--cidr", metavar="NETWORK", help="Bounds a lookup token to callers of one network, like 10.20.0.0/16.")
-@click.option("--max-users", type=click.IntRange(1), help="Bounds how many users a lookup token may read.")
 @takes_json
-def issue(role: str, ttl: int, user: str | None, label: str, domain: str | None, cidr: str | None, max_users: int | None, as_json: bool) -> int:
+def issue(role: str, ttl: int, user: str | None, label: str, domain: str | None, cidr: str | None, as_json: bool) -> int:
     """Issue a token and print it bare on stdout, this once."""
     from api.auth.tokens import issue_token
 
@@ -49,7 +48,6 @@ def issue(role: str, ttl: int, user: str | None, label: str, domain: str | None,
             label=label,
             domain=domain,
             cidr=cidr,
-            max_users=max_users,
         )
     if as_json:
         import msgspec

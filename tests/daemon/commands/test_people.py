@@ -74,10 +74,8 @@ def test_a_token_is_printed_bare_and_once(known: Place) -> None:
     assert issued.out.strip() not in known.run("token", "list").out
     assert "was revoked at" in known.run("token", "revoke", listed["jti"]).out
     assert known.run("token", "--json").json["tokens"][0]["revoked_at"]
-    bounded = known.run("token", "issue", "--role", "lookup", "--domain", "example.com", "--cidr", "10.0.0.0/8", "--max-users", "5", "--json").json[
-        "token"
-    ]
-    assert (bounded["domain"], bounded["cidr"], bounded["max_users"]) == ("example.com", "10.0.0.0/8", 5)
+    bounded = known.run("token", "issue", "--role", "lookup", "--domain", "example.com", "--cidr", "10.0.0.0/8", "--json").json["token"]
+    assert (bounded["domain"], bounded["cidr"]) == ("example.com", "10.0.0.0/8")
 
 
 def test_a_contested_address_from_report_to_decision(known: Place, slapd: Slapd) -> None:
