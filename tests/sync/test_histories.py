@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,8 +15,10 @@ from sqlalchemy import text
 
 from sync.address import normalise
 from sync.directory import Listed
-from sync.errors import SourceUnavailable
+from sync.errors import Conflict, SourceUnavailable
 from sync.run import perform
+from sync.settings import Policy
+from sync.store import addresses as store_addresses
 from sync.store import people, runs, sources
 from sync.store.lease import Progress
 from tests.sync.world import World
@@ -37,6 +40,7 @@ class Histories(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.world = World(self.folder)
+        self.world.policies = (Policy("all"), Policy("ai", groups=("ai",)))
         self.world.guard(max_removed=1, max_removed_percent=0, max_disabled=2)
         self.owners: dict[str, str] = {}
         self.listed: dict[str, set[str]] = {}
@@ -97,6 +101,39 @@ class Histories(RuleBasedStateMachine):
             perform(type(setting)(**{name: getattr(setting, name) for name in setting.__slots__} | {"progress": die}), run.id)
         except Crash:
             assert self._dump() == before
+
+    @rule()
+    def tidy_up(self) -> None:
+        """Housekeeping forgets all it may, at any moment."""
+        runs.prune(self.world.store, 0)
+        people.forget_removed(self.world.store, 0)
+
+    @rule(blocked=st.booleans(), place=st.integers(0, 9))
+    def block(self, blocked: bool, place: int) -> None:
+        users = people.list_users(self.world.store).users
+        if users:
+            (people.block if blocked else people.unblock)(self.world.store, users[place % len(users)].id, "cli:admin")
+
+    @rule(place=st.integers(0, 9))
+    def settle(self, place: int) -> None:
+        """An admin gives a contested address to one who lists it, if they may have it."""
+        found = store_addresses.conflicts(self.world.store)
+        if found:
+            conflict = found[place % len(found)]
+            with contextlib.suppress(Conflict):
+                store_addresses.give(self.world.store, conflict.address, conflict.claimants[place % len(conflict.claimants)].user_id, "cli:admin")
+
+    @rule(uid=uids, groups=st.sampled_from([(), ("ai",), ("ai", "other"), ("other",)]))
+    def change_groups(self, uid: str, groups: tuple[str, ...]) -> None:
+        if f"id-{uid}" in self.world.directory.people:
+            self.world.directory.change(f"id-{uid}", groups=groups)
+
+    @rule(uid=uids)
+    def sync_only(self, uid: str) -> None:
+        person = self.world.directory.people.get(f"id-{uid}")
+        if person is not None and person.emails:
+            run = runs.request(self.world.store, "corp", trigger="cli", requested_by="test", only=person.emails[0].spelt)
+            assert perform(self.world.setting(), run.id).state == "succeeded"
 
     @rule(approve=st.booleans())
     def decide(self, approve: bool) -> None:
