@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from daemon.outcome import log_outcome
 from daemon.process import Process, Program
 from sync.errors import RosterError, StoreUnavailable
-from sync.store import lease, runs, watching
+from sync.store import holds, lease, runs, watching
 from sync.store.engine import Store
 from sync.store.views import RunView
 from sync.store.watching import Underway
@@ -154,25 +154,26 @@ class Children:
     async def _see_out(self, child: _Child) -> None:
         status = await child.process.wait()
         try:
-            run = await asyncio.to_thread(self._settle, child.run.id, child.process.killed_because)
+            run, repeated = await asyncio.to_thread(self._settle, child.run.id, child.process.killed_because)
         except RosterError as error:
             self._back_off(child.run.source)
             _log.error("how a sync ended could not be read", extra={"event": "store.failed", "run": child.run.id, "why": str(error)})
         else:
-            self._judge(run, status)
+            self._judge(run, status, repeated)
         finally:
             del self._children[child.run.source]
             self._wake.set()
 
-    def _settle(self, run_id: str, killed_because: str) -> RunView:
-        """Return how the run stands now that its process is gone; a run still marked running is recorded as killed."""
+    def _settle(self, run_id: str, killed_because: str) -> tuple[RunView, bool]:
+        """Return how the run stands now that its process is gone, and whether its hold says nothing new; a run still
+        marked running is recorded as killed."""
         lease.reap(self._store, {run_id: killed_because} if killed_because else {})
-        return runs.get(self._store, run_id)
+        return runs.get(self._store, run_id), holds.repeats(self._store, run_id)
 
-    def _judge(self, run: RunView, status: int) -> None:
+    def _judge(self, run: RunView, status: int, repeated: bool) -> None:
         if run.state != "waiting":
             self._trouble.pop(run.source, None)
-            log_outcome(run)
+            log_outcome(run, repeated=repeated)
         elif not self._stopping:
             seconds = self._back_off(run.source)
             facts = {"event": "child.failed", "run": run.id, "source": run.source, "status": status, "again_in": f"{seconds:g}s"}

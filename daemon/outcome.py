@@ -16,9 +16,11 @@ _SAID = {
 }
 
 
-def log_outcome(run: RunView) -> None:
-    """Log how a run ended, with what it counted and why it failed."""
+def log_outcome(run: RunView, *, repeated: bool = False) -> None:
+    """Log how a run ended, with what it counted and why it failed; `repeated` = it withholds just what the one before it did."""
     level, message = _SAID.get(run.state, (logging.WARNING, "a sync is in a state that nobody expected"))
+    if repeated:
+        level, message = logging.INFO, "a sync withholds the same as the one before it, which waits for a human"
     facts = {"event": f"run.{run.state}", "run": run.id, "source": run.source, "trigger": run.trigger, "entries": run.entries}
     facts |= {name: count for name, count in run.counts.items() if count and name != "unchanged"}
     if run.dry_run:

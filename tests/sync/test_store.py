@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 from sync.errors import ConfigError, Conflict, NotFound, StoreUnavailable
 from sync.run import perform
 from sync.settings import Secret, StoreSettings
-from sync.store import addresses, keys, lookup, migrations, people, runs, sources, tokens
+from sync.store import addresses, holds, keys, lookup, migrations, people, runs, sources, tokens
 from sync.store.backup import backup
 from sync.store.engine import open_store
 from sync.store.tables import SQLModel, Token
@@ -370,3 +370,24 @@ def test_a_bug_of_ours_is_not_blamed_on_the_store(world: World) -> None:
     """Only what is wrong with the store is called unavailable; a wrong parameter stays what it is."""
     with pytest.raises(ProgrammingError):
         runs.get(world.store, object())  # type: ignore[arg-type]
+
+
+def test_the_same_hold_again_is_no_new_alarm(world: World) -> None:
+    """One alarm for each distinct set: the same people again are none, one more is, and so are the same after all had come back."""
+    world.people(100)
+    world.sync()
+    gone = {f"id-p{number}": world.directory.people.pop(f"id-p{number}") for number in range(20)}
+    told = []
+    for more in (None, None, "id-p20"):
+        if more:
+            gone[more] = world.directory.people.pop(more)
+        world.clock.forward(seconds=60)
+        told.append(holds.repeats(world.store, world.sync(expect="held").id))
+    world.directory.people |= gone
+    world.clock.forward(seconds=60)
+    world.sync()
+    for external_id in gone:
+        world.directory.people.pop(external_id)
+    world.clock.forward(seconds=60)
+    told.append(holds.repeats(world.store, world.sync(expect="held").id))
+    assert told == [False, True, False, False]
