@@ -25,7 +25,7 @@ from sync.store.outcome import ChangeLog, Ending, ReadFrom, accept_read, end
 from sync.store.runs import get
 from sync.store.staging import StagedKey, Staging
 from sync.store.views import RunView
-from sync.vault import Vault, mint_value
+from sync.vault import Mint, Vault, mint_value
 from sync.weigh import Picture
 
 LAST_BIND = 2
@@ -34,7 +34,7 @@ LAST_BIND = 2
 
 @dataclass(frozen=True, slots=True)
 class RunSetting:
-    """Everything a run needs: the composition root fills it in. `mint(user_id, key_id)` makes a key value."""
+    """Everything a run needs: the composition root fills it in. `mint(user_id, key_id, expires_at)` makes a key value."""
 
     store: Store
     vault: Vault
@@ -43,7 +43,7 @@ class RunSetting:
     open_source: Callable[[SourceSettings, Sequence[str]], Source]
     normalise_group: Callable[[str], str]
     progress: Callable[[Progress], None] = lambda progress: None
-    mint: Callable[[str, str], str] = lambda user_id, key_id: mint_value()
+    mint: Mint = mint_value
 
 
 def perform(setting: RunSetting, run_id: str) -> RunView:
@@ -133,8 +133,8 @@ class _Attempt:
 
     def _sealed(self, external_id: str, user_id: str, policy: str, expires_after: int | None) -> StagedKey:
         key_id, vault = new_key_id(), self._setting.vault
-        value = self._setting.mint(user_id, key_id)
         expires_at = None if expires_after is None else self._store.now() + expires_after * 1000
+        value = self._setting.mint(user_id, key_id, expires_at)
         return StagedKey(key_id, external_id, policy, vault.seal(value, key_id, user_id), vault.digest(value), expires_at)
 
     def _commit(self, connection: Connection, staging: Staging, picture: Picture) -> None:

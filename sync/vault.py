@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import os
 import uuid
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -34,8 +35,12 @@ def generate_key_line() -> str:
     return base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
 
-def mint_value() -> str:
-    """Return a new key value, `sk-bf-` and a random UUID."""
+Mint = Callable[[str, str, int | None], str]
+"""mint(user id, key id, expires at in ms or None) returns a new key value."""
+
+
+def mint_value(user_id: str = "", key_id: str = "", expires_at: int | None = None) -> str:
+    """Return a new key value, `sk-bf-` and a random UUID, whoever it is for."""
     return f"sk-bf-{uuid.uuid4()}"
 
 

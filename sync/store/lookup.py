@@ -55,8 +55,12 @@ _BY_ADDRESS = f"""{_COLUMNS}
 from (select 1) left join claim c on c.matched = :matched and c.held left join "user" u on u.id = c.user_id {_USER}"""
 _HOLDS = """exists (select 1 from claim c where c.matched = :asked and c.user_id = u.id and c.held)"""
 _BY_USER = f"""{_COLUMNS} {_HOLDS} from (select 1) left join "user" u on u.id = :user_id {_USER}"""
-_BY_KEY = """{columns} {holds}, b.id, b.enabled, b.expires_at
-from virtual_key b join "user" u on u.id = b.user_id {user} where b.digest in ({digests}) and b.deleted_at is null"""
+_BEARER = f"""{_COLUMNS} {_HOLDS}, b.id, b.enabled, b.expires_at
+from virtual_key b join "user" u on u.id = b.user_id {_USER} where b.deleted_at is null and"""
+_BY_KEY = """{bearer} b.id in (select id from virtual_key where digest in ({digests})
+  union all select key_id from retired_value where digest in ({digests}) and until > :now)"""
+_BY_KEY_ID = f"{_BEARER} b.id = :key_id and (b.rotated_at is null or b.rotated_at <= :issued_at)"
+_RETIRED = "select 1 from retired_value where digest in ({digests}) limit 1"
 
 
 def by_address(store: Store, matched: str, *, jti: str | None) -> Found:
@@ -82,11 +86,30 @@ def by_user(store: Store, user_id: str, *, asked: str | None, jti: str | None) -
 
 
 def by_key(store: Store, digests: Sequence[bytes], *, asked: str | None) -> Found | None:
-    """Return the owner of the key whose value has one of these digests, None when no key has."""
+    """Return the owner of the key whose value has one of these digests, now or in the overlap of a rotation; None when no key has."""
+    names, facts = _bound(digests)
+    return _by_bearer(store, _BY_KEY.format(bearer=_BEARER, digests=names), facts, asked)
+
+
+def by_key_id(store: Store, key_id: str, *, issued_at: int, asked: str | None) -> Found | None:
+    """Return the owner of a key for a bearer that names it, issued at `issued_at` (ms); None when there is none, or it was rotated since."""
+    return _by_bearer(store, _BY_KEY_ID, {"key_id": key_id, "issued_at": issued_at}, asked)
+
+
+def is_retired(store: Store, digests: Sequence[bytes]) -> bool:
+    """Tell whether a value with one of these digests was a key's before."""
+    names, facts = _bound(digests)
+    return bool(store.query(_RETIRED.format(digests=names), facts))
+
+
+def _bound(digests: Sequence[bytes]) -> tuple[str, dict[str, Any]]:
+    facts = {f"d{number}": digest for number, digest in enumerate(digests)}
+    return ", ".join(f":{name}" for name in facts), facts
+
+
+def _by_bearer(store: Store, statement: str, facts: dict[str, Any], asked: str | None) -> Found | None:
     now = store.now()
-    names = [f"d{number}" for number in range(len(digests))]
-    statement = _BY_KEY.format(columns=_COLUMNS, holds=_HOLDS, user=_USER, digests=", ".join(f":{name}" for name in names))
-    rows = store.query(statement, {"jti": None, "asked": asked, "now": now, **dict(zip(names, digests, strict=True))})
+    rows = store.query(statement, {"jti": None, "asked": asked, "now": now, **facts})
     if not rows:
         return None
     found = _found(rows, now)

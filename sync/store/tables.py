@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, LargeBinary, MetaData, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-_NAMES = {kind: f"{kind}_%(table_name)s_%(column_0_N_name)s" for kind in ("ix", "uq", "fk")}
-_NAMES |= {"ck": "ck_%(table_name)s_%(constraint_name)s", "pk": "pk_%(table_name)s"}
-SQLModel.metadata.naming_convention = MetaData(naming_convention=_NAMES).naming_convention
+from sync.store.columns import json_column
+from sync.store.keytables import Event, RetiredValue, Token, VirtualKey
 
-
-def _json(default: Any) -> Any:
-    return Field(default_factory=default, sa_column=Column(JSON, nullable=False))
+__all__ = [
+    "Approval", "ChangeRow", "Claim", "Event", "Group", "Hold", "HoldItem", "Loss", "Membership", "Meta",
+    "RetiredValue", "RunRow", "SourceRow", "Token", "User", "VirtualKey",
+]  # fmt: skip
 
 
 class Meta(SQLModel, table=True):
@@ -37,7 +37,7 @@ class SourceRow(SQLModel, table=True):
     rank: int = 0
     configured: bool = True
     digest: str = ""
-    parts: dict[str, str] = _json(dict)
+    parts: dict[str, str] = json_column(dict)
     vendor: str = ""
     server: str = ""
     cursor: str | None = None
@@ -84,11 +84,12 @@ class User(SQLModel, table=True):
     blocked_by: str | None = None
     expires_at: int | None = None
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    dropped: list[Any] = _json(list)
+    dropped: list[Any] = json_column(list)
     created_at: int
     updated_at: int
     last_seen_at: int | None = None
     unproven_since: int | None = None
+    inactive_since: int | None = None
     missing_since: int | None = None
     missing_reads: int = 0
     removed_at: int | None = None
@@ -131,31 +132,6 @@ class Membership(SQLModel, table=True):
     group_id: int = Field(primary_key=True, foreign_key="directory_group.id", index=True)
 
 
-class VirtualKey(SQLModel, table=True):
-    """A key of a user. The row outlives a deletion, so that a policy never issues twice; the sealed value does not."""
-
-    __tablename__ = "virtual_key"
-    __table_args__ = (
-        UniqueConstraint("user_id", "policy"),
-        CheckConstraint("origin in ('issued','imported')", name="origin"),
-        CheckConstraint("deleted_at is not null or (sealed is not null and digest is not null)", name="value"),
-    )
-    id: str = Field(primary_key=True)
-    user_id: str = Field(foreign_key="user.id", index=True)
-    name: str
-    policy: str | None = None
-    origin: str = "issued"
-    sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
-    digest: bytes | None = Field(default=None, sa_column=Column(LargeBinary, unique=True))
-    enabled: bool = True
-    disabled_by: str | None = None
-    disabled_at: int | None = None
-    expires_at: int | None = None
-    created_at: int
-    created_by: str
-    deleted_at: int | None = None
-
-
 class RunRow(SQLModel, table=True):
     """One recorded sync: who asked, what it read, what it changed, how it ended."""
 
@@ -192,9 +168,9 @@ class RunRow(SQLModel, table=True):
     server: str | None = None
     pages: int = 0
     entries: int = 0
-    counts: dict[str, int] = _json(dict)
+    counts: dict[str, int] = json_column(dict)
     error: dict[str, str] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
-    seconds: dict[str, float] = _json(dict)
+    seconds: dict[str, float] = json_column(dict)
     fence: int | None = None
     cancel_requested_by: str | None = None
     requested_at: int
@@ -267,28 +243,7 @@ class Loss(SQLModel, table=True):
     at: int
 
 
-class Token(SQLModel, table=True):
-    """A token rosterd issued: valid only while its row stands unrevoked."""
-
-    __tablename__ = "token"
-    __table_args__ = (CheckConstraint("role in ('admin','operator','lookup','device','scim')", name="role"),)
-    jti: str = Field(primary_key=True)
-    role: str
-    user_id: str | None = Field(default=None, foreign_key="user.id", index=True)
-    source: str | None = None
-    label: str = ""
-    domain: str | None = None
-    cidr: str | None = None
-    max_users: int | None = None
-    issued_at: int
-    issued_by: str
-    expires_at: int
-    revoked_at: int | None = None
-    revoked_by: str | None = None
-    last_used_at: int | None = None
-
-
 for _table in SQLModel.metadata.tables.values():
     for _column in _table.columns:
-        if _column.name.endswith(("_at", "_ms", "_until", "since")) or _column.name == "at":
+        if _column.name.endswith(("_at", "_ms", "until", "since")) or _column.name == "at":
             _column.type = BigInteger()  # milliseconds do not fit PostgreSQL's 32-bit integer
