@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -22,6 +23,18 @@ def append(path: Path, lines: bytes) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def lines(path: Path, since: float = 0) -> Iterator[bytes]:
+    """Yield the lines of the audit files that may hold something since `since` (seconds since the epoch), oldest file first."""
+    aside = sorted(path.parent.glob(f"{path.stem}-????-??-??*{path.suffix}"), key=lambda old: (old.stat().st_mtime, old.name))
+    for file in (*aside, path):
+        try:
+            if file.stat().st_mtime >= since:
+                with file.open("rb") as opened:
+                    yield from opened
+        except FileNotFoundError:
+            continue
 
 
 def sweep(path: Path, keep_seconds: int) -> None:

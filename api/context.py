@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from api.audit import AuditLog
 from api.settings import ApiSettings
 from sync.store.engine import Store
-from sync.vault import Vault
+from sync.vault import Mint, Vault, mint_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +24,4 @@ class ApiContext:
     wake: Callable[[], None]
     stopping: asyncio.Event
     version: str
+    mint: Mint = mint_value

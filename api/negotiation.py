@@ -30,6 +30,14 @@ def has_already(headers: Headers, etag: bytes) -> bool:
     return False
 
 
+def expected_version(headers: Headers) -> str | None:
+    """Return the version that If-Match names (RFC 9110 section 13.1.1), None where any will do."""
+    for name, value in headers:
+        if name == b"if-match" and value.strip() != b"*":
+            return value.decode("latin-1").strip().removeprefix("W/").strip('"')
+    return None
+
+
 def _weight(params: list[str]) -> float:
     for param in params:
         name, _, value = param.partition("=")

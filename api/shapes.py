@@ -10,6 +10,7 @@ import msgspec
 from sync.store.keys import OwnedKey
 from sync.store.views import ChangeView, ConflictView, ExplainView, RunView, SourceView, TokenView, UserView
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -43,17 +44,25 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A key to mint."""
+    """A key to mint, or with `value` to import."""
 
     name: Text
-    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    expires_at: Moment | None = None
+    value: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._~+/=-]{16,4096}$")] | None = None
 
 
 class KeyChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What shall be different about a key; what is left out stays."""
+    """What shall be different about a key; what is left out stays. `expires_at: null` = never."""
 
     name: Text | None = None
     is_active: bool | None = None
+    expires_at: Moment | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """How long the old value shall go on working, a duration of at most 30 days."""
+
+    overlap: str = "0s"
 
 
 class RunAnswer(msgspec.Struct):
@@ -120,10 +129,6 @@ class MintedKeyAnswer(msgspec.Struct):
 
 class KeyAnswer(msgspec.Struct):
     virtual_key: OwnedKey
-
-
-class KeysAnswer(msgspec.Struct):
-    virtual_keys: list[OwnedKey]
 
 
 class Liveness(msgspec.Struct):

@@ -28,6 +28,7 @@ COMMANDS = {
     "addresses": "conflicts",
     "keys": "keys",
     "token": "token",
+    "audit": "audit",
     "explain": "explain",
     "status": "status",
     "store": "store",

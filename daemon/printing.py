@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -76,6 +76,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
 def print_json(**members: Any) -> None:
     """Print one JSON object as the API sends it: an object in its noun, a list in its plural; members that are None are left out."""
     say(msgspec.json.encode({name: value for name, value in members.items() if value is not None}).decode())
+
+
+def print_json_line(record: Mapping[str, Any]) -> None:
+    """Print one record as a line of JSON, for output without an end known beforehand."""
+    say(msgspec.json.encode(record).decode())
 
 
 def plural(number: int, noun: str, several: str = "") -> str:

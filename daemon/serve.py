@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,10 +21,11 @@ from daemon.clock import Clock
 from daemon.config import Config, load
 from daemon.listening import Listener, listen, load_certificate, make_tls
 from daemon.process import Program, child_command
+from daemon.relay import relay, relay_forever
 from daemon.version import VERSION
 from daemon.web import FINISH_WITHIN, Exchange, Web
-from sync.errors import RosterError
-from sync.store import keys, people, runs, sources
+from sync.errors import RosterError, StoreUnavailable
+from sync.store import keychanges, keyring, nodes, people, runs, sources
 from sync.store.engine import Store, open_store
 from sync.vault import Vault
 
@@ -67,6 +70,8 @@ class Daemon:
         self._clock = Clock(store, config.sources, self._children.wake, self._tidy)
         self._app = Exchange()
         self._web = Web(self._app, list(listeners), tls)
+        self._name = f"{socket.gethostname()}/{os.getpid()}"
+        self._vault: Vault
         self._going: dict[asyncio.Task[None], str] = {}
 
     async def start(self) -> None:
@@ -74,10 +79,14 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number, told in ((signal.SIGTERM, self._told_to_stop), (signal.SIGINT, self._told_to_stop), (signal.SIGHUP, self._told_to_reload)):
             loop.add_signal_handler(number, told.set)
-        vault = self._open_vault(self._config)
+        vault = self._vault = self._open_vault(self._config)
+        await asyncio.to_thread(nodes.announce, self._store, self._name, vault.key_names)
         sources.declare(self._store, self._config.sources, self._config.policies)
         await self._app.put(build(self._context(self._config, vault)))
-        parts = {"web": self._web.serve(), "children": self._children.run(), "reload": self._reload_when_told(), "watchdog": self._feed_watchdog()}
+        parts = {
+            "web": self._web.serve(), "children": self._children.run(), "reload": self._reload_when_told(), "watchdog": self._feed_watchdog(),
+            "relay": relay_forever(self._store, self._audit), "announcer": self._announce_forever(),
+        }  # fmt: skip
         self._going = {asyncio.create_task(part, name=name): name for name, part in parts.items()}
         await self._web.ready()
         self._clock.start()
@@ -104,10 +113,11 @@ class Daemon:
         self._web.stop()
         await asyncio.gather(asyncio.to_thread(self._clock.stop), self._children.stop())
         for part, name in self._going.items():
-            if name in ("reload", "watchdog"):
+            if name not in ("web", "children"):
                 part.cancel()
         await asyncio.wait(self._going, timeout=FINISH_WITHIN + 5)
         await self._app.close()
+        await asyncio.to_thread(self._say_goodbye)
         await asyncio.to_thread(self._audit.close)
         _log.info("rosterd has ended", extra={"event": "daemon.stopped"})
 
@@ -134,6 +144,8 @@ class Daemon:
             load_certificate(self._tls, config.http)
         await asyncio.to_thread(sources.declare, self._store, config.sources, config.policies)
         await self._app.put(await asyncio.to_thread(build, self._context(config, vault)))
+        self._vault = vault
+        await asyncio.to_thread(nodes.announce, self._store, self._name, vault.key_names)
         self._clock.set_sources(config.sources)
         needs_restart = _needs_restart(self._config, config)
         self._config = config
@@ -148,7 +160,7 @@ class Daemon:
 
     def _open_vault(self, config: Config) -> Vault:
         vault = Vault.parse(config.vault_secret)
-        keys.bind_vault(self._store, vault)
+        keyring.bind_vault(self._store, vault)
         return vault
 
     def _program(self, run_id: str) -> Program:
@@ -166,6 +178,7 @@ class Daemon:
         """Forget runs older than [store] history, and the names and addresses of people removed before forget_after."""
         settings = self._config.store
         old_runs = _total(lambda: runs.prune(self._store, settings.history * 1000))
+        keychanges.forget_overlaps(self._store)
         removed = _total(lambda: people.forget_removed(self._store, settings.forget_after * 1000))
         if old_runs or removed:
             _log.info("what is too old was forgotten", extra={"event": "tidy.done", "runs": old_runs, "people": removed})
@@ -179,6 +192,22 @@ class Daemon:
                 systemd.notify("WATCHDOG=1")
             else:
                 _log.critical("the clock has stopped", extra={"event": "clock.dead"})
+
+    async def _announce_forever(self) -> None:
+        """Say again and again that this daemon lives and which encryption keys it knows: `store rewrap` waits until all do."""
+        while True:
+            try:
+                await asyncio.to_thread(nodes.announce, self._store, self._name, self._vault.key_names)
+            except StoreUnavailable as error:
+                _log.warning("this daemon could not announce itself", extra={"event": "node.store", "why": str(error)})
+            await asyncio.sleep(nodes.ANNOUNCE_EVERY)
+
+    def _say_goodbye(self) -> None:
+        try:
+            nodes.leave(self._store, self._name)
+            relay(self._store, self._audit)
+        except StoreUnavailable as error:
+            _log.warning("the store could not be told that this daemon ends", extra={"event": "node.store", "why": str(error)})
 
     def _status(self) -> str:
         names = ", ".join(source.name for source in self._config.sources)

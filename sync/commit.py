@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,25 +11,33 @@ from sync import plan
 from sync.guard import Loss
 from sync.policy import Rule
 from sync.settings import SourceSettings
-from sync.store import holds, issuing, kept
+from sync.store import events, holds, issuing, kept
 from sync.store.engine import Connection
 from sync.store.holders import Contested, settle
 from sync.store.keeping import Keeper, Keeping
 from sync.store.outcome import ChangeLog
-from sync.store.staging import Staging
+from sync.store.staging import Staging, Verdicted
 from sync.user import Kept, UserPlan
 from sync.weigh import Picture
 
 
-class Commit:
-    """Applies one picture. `tick` is called between batches (progress; tests die there). Reads its connection's own writes only."""
+class Frame(NamedTuple):
+    """What a commit happens in. Times in ms; `tick` is called between batches (progress; tests die there)."""
 
-    def __init__(
-        self, connection: Connection, staging: Staging, source: SourceSettings, picture: Picture, log: ChangeLog, now: int, tick: Callable[[], None]
-    ) -> None:
-        self._connection, self._staging, self._source = connection, staging, source
-        self._picture, self._log, self._now, self._tick = picture, log, now, tick
-        self._keeper = Keeper(connection, source.name, now)
+    source: SourceSettings
+    run_id: str
+    now: int
+    away_before: int
+    tick: Callable[[], None]
+
+
+class Commit:
+    """Applies one picture. Reads its connection's own writes only."""
+
+    def __init__(self, connection: Connection, staging: Staging, frame: Frame, picture: Picture, log: ChangeLog) -> None:
+        self._connection, self._staging, self._picture, self._log = connection, staging, picture, log
+        self._source, self._run_id, self._now, self._away_before, self._tick = frame
+        self._keeper = Keeper(connection, self._source.name, self._now)
 
     def apply(self, rules: Sequence[Rule], *, complete: bool, only: bool) -> None:
         """Write people, departures, addresses and keys, in that order: keys go to who holds an address in the end."""
@@ -42,6 +51,7 @@ class Commit:
     def _people(self) -> None:
         for batch in self._staging.verdicts(self._connection):
             before = kept.load(self._connection, [one.user_id for one in batch if one.known])
+            self._switch_off(batch, before)
             keepings = []
             for one in batch:
                 withheld = self._picture.withheld(one.user_id)
@@ -53,6 +63,14 @@ class Commit:
             self._keeper.keep(keepings)
             self._log.flush(self._connection)
             self._tick()
+
+    def _switch_off(self, batch: Sequence[Verdicted], before: dict[str, Kept]) -> None:
+        """Leave off the keys of those who come back after too long, while the store still says since when they were away."""
+        back = [one.user_id for one in batch if one.known and one.person.is_active(self._now) and not before[one.user_id].is_active(self._now)]
+        off = issuing.switch_off_long_away(self._connection, back, self._away_before, self._now) if back else []
+        for user_id, _ in off:
+            self._add("key_disabled", before[user_id], reason="back after longer than revive_within: the old key stays off")
+        self._tell("key.disabled", off, reason="back after longer than revive_within")
 
     def _record(self, old: Kept | None, new: UserPlan, dropped: str | None) -> None:
         email = next((claim.spelt for claim in new.claims if claim.is_primary), old.email if old else "")
@@ -108,17 +126,26 @@ class Commit:
 
     def _keys(self, rules: Sequence[Rule]) -> None:
         source = self._source.name
-        for issued in issuing.issue_staged(self._connection, source, self._now):
-            self._log_key("key_issued", issued, f"policy {issued.policy}")
-            self._log.flush(self._connection)
-        for issued in issuing.enable_again(self._connection, source, [rule.name for rule in rules]):
-            self._log_key("key_issued", issued, f"enabled again: meets the policy {issued.policy} again")
+        for kind, given, reason in (
+            ("key.issued", issuing.issue_staged(self._connection, source, self._now), "policy {}"),
+            ("key.renewed", issuing.renew_staged(self._connection, self._now), "renewed before it expires: policy {}"),
+            (
+                "key.enabled",
+                issuing.enable_again(self._connection, source, [rule.name for rule in rules]),
+                "enabled again: meets the policy {} again",
+            ),
+        ):
+            for issued in given:
+                self._log_key("key_issued", issued, reason.format(issued.policy))
+                self._log.flush(self._connection)
+            self._tell(kind, ((issued.user_id, issued.key_id) for issued in given))
         withheld = self._picture.ruling.withheld
         stopping = [row for row in self._picture.leaving if Loss(row[1], "key") not in withheld]
         issuing.disable(self._connection, [key_id for key_id, _, _ in stopping], self._now)
         users = kept.load_all(self._connection, {user_id for _, user_id, _ in stopping})
         for _, user_id, policy in stopping:
             self._add("key_disabled", users[user_id], reason=f"left every group of the policy {policy}")
+        self._tell("key.disabled", ((user_id, key_id) for key_id, user_id, _ in stopping), reason="left every group of its policy")
         self._tick()
 
     def _withheld(self) -> None:
@@ -128,6 +155,11 @@ class Commit:
             finding = self._picture.departed.get(loss.user_id) if loss.what == "missing" else None
             reason = f"{loss.what}: {self._picture.losses[loss]}"
             self._add("withheld", users[loss.user_id], reason=reason, evidence=finding.evidence if finding else None)
+
+    def _tell(self, kind: str, keys: Iterable[tuple[str, str]], **detail: str) -> None:
+        """Tell the readers of the outbox what became of keys, (user id, key id)."""
+        rows = ({"user_id": user_id, "key_id": key_id, "run_id": self._run_id, "detail": detail or None} for user_id, key_id in keys)
+        events.record_all(self._connection, kind, issuing.BY, self._now, rows)
 
     def _log_key(self, kind: str, issued: issuing.Issued, reason: str) -> None:
         self._log.add(kind, user_id=issued.user_id, external_id=issued.external_id, email=issued.email, after={"name": issued.name}, reason=reason)

@@ -45,6 +45,10 @@ class Person(msgspec.Struct, frozen=True):
     dropped: tuple[Dropped, ...] = ()
     bare: bool = False
 
+    def is_active(self, now: int) -> bool:
+        """Tell whether the directory wants this person in at `now` (ms)."""
+        return self.enabled and (self.expires_at is None or self.expires_at > now)
+
 
 class Refused(msgspec.Struct, frozen=True):
     """An entry that could not be taken at all (no readable id, an id that two entries share): where it stands, and why."""

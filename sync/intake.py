@@ -72,8 +72,7 @@ class Intake:
         self.refused += page.refused[: MOST_REFUSED_KEPT - len(self.refused)]
 
     def _staged(self, person: Person, now: int) -> StagedPerson:
-        active = person.enabled and (person.expires_at is None or person.expires_at > now)
-        return StagedPerson(person, plan.fingerprint(person), active, wanted(self._rules, person.groups))
+        return StagedPerson(person, plan.fingerprint(person), person.is_active(now), wanted(self._rules, person.groups))
 
     def _refuse_suspicious(self, expected: int) -> None:
         """Raise UnsafePlan for an empty answer and for too many entries that could not be taken (rule 3)."""

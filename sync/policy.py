@@ -16,12 +16,19 @@ class Rule(msgspec.Struct, frozen=True):
     groups: frozenset[str]
     disables: bool
     expires_after: int | None
+    renew_before: int = 30 * 86_400
 
 
 def compile_rules(policies: Iterable[Policy], source: str, normalise_group: Callable[[str], str]) -> tuple[Rule, ...]:
     """Return the rules that concern `source`, in the order of the file."""
     return tuple(
-        Rule(policy.name, frozenset(normalise_group(group) for group in policy.groups), policy.on_leave_group == "disable", policy.expires_after)
+        Rule(
+            policy.name,
+            frozenset(normalise_group(group) for group in policy.groups),
+            policy.on_leave_group == "disable",
+            policy.expires_after,
+            policy.renew_before,
+        )
         for policy in policies
         if not policy.sources or source in policy.sources
     )

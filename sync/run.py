@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from sync import jump, weigh
-from sync.commit import Commit, settle_holds
+from sync.commit import Commit, Frame, settle_holds
 from sync.directory import Source
 from sync.errors import RosterError, SourceRefused
 from sync.ids import new_key_id, new_user_id
 from sync.intake import Intake
-from sync.policy import compile_rules
+from sync.policy import Rule, compile_rules
 from sync.pulse import Pulse
 from sync.settings import Policy, SourceSettings
 from sync.store import kept
 from sync.store.engine import Connection, Store
 from sync.store.facts import SourceFacts, count_refused_bind, keep_stamp, source_facts
+from sync.store.keyring import check_vault
 from sync.store.lease import Lease, Progress, check, fail, start, this_process
 from sync.store.outcome import ChangeLog, Ending, ReadFrom, accept_read, end
 from sync.store.runs import get
@@ -34,7 +35,8 @@ LAST_BIND = 2
 
 @dataclass(frozen=True, slots=True)
 class RunSetting:
-    """Everything a run needs: the composition root fills it in. `mint(user_id, key_id, expires_at)` makes a key value."""
+    """Everything a run needs: the composition root fills it in. `mint(user_id, key_id, expires_at)` makes a key value. Who comes
+    back after more than `revive_within` seconds gets new keys; the old ones stay off."""
 
     store: Store
     vault: Vault
@@ -44,6 +46,7 @@ class RunSetting:
     normalise_group: Callable[[str], str]
     progress: Callable[[Progress], None] = lambda progress: None
     mint: Mint = mint_value
+    revive_within: int = 90 * 86_400
 
 
 def perform(setting: RunSetting, run_id: str) -> RunView:
@@ -126,16 +129,28 @@ class _Attempt:
         """Mint and seal a key for everybody a policy owes one; the commit gives them out."""
         with self._phase("plan", "keys"):
             with self._store.read(on=connection):
-                due = list(staging.entitled(connection, self._source.name))
-            expiry = {rule.name: rule.expires_after for rule in self._rules}
-            for batch in kept.batches(due):
-                staging.add_keys([self._sealed(external_id, user_id, policy, expiry[policy]) for external_id, user_id, policy in batch])
+                first = list(staging.entitled(connection, self._source.name, self._away_before))
+                renewals = {rule: self._renewable(connection, staging, rule) for rule in self._rules if rule.expires_after is not None}
+            rules = {rule.name: rule for rule in self._rules}
+            for batch in kept.batches(first):
+                staging.add_keys([self._sealed(external_id, user_id, rules[policy]) for external_id, user_id, policy in batch])
+            for rule, due in renewals.items():
+                for expiring in kept.batches(due):
+                    staging.add_keys([self._sealed(external_id, user_id, rule, key_id) for external_id, user_id, key_id in expiring])
 
-    def _sealed(self, external_id: str, user_id: str, policy: str, expires_after: int | None) -> StagedKey:
-        key_id, vault = new_key_id(), self._setting.vault
-        expires_at = None if expires_after is None else self._store.now() + expires_after * 1000
+    def _renewable(self, connection: Connection, staging: Staging, rule: Rule) -> list[tuple[str, str, str]]:
+        return list(staging.renewable(connection, self._source.name, rule.name, self._store.now() + rule.renew_before * 1000))
+
+    def _sealed(self, external_id: str, user_id: str, rule: Rule, renews: str = "") -> StagedKey:
+        key_id, vault = renews or new_key_id(), self._setting.vault
+        expires_at = None if rule.expires_after is None else self._store.now() + rule.expires_after * 1000
         value = self._setting.mint(user_id, key_id, expires_at)
-        return StagedKey(key_id, external_id, policy, vault.seal(value, key_id, user_id), vault.digest(value), expires_at)
+        return StagedKey(key_id, external_id, rule.name, vault.seal(value, key_id, user_id), vault.digest(value), expires_at, bool(renews))
+
+    @property
+    def _away_before(self) -> int:
+        """Who has been away since before this moment (ms) does not get their old keys back."""
+        return self._store.now() - self._setting.revive_within * 1000
 
     def _commit(self, connection: Connection, staging: Staging, picture: Picture) -> None:
         dry = self._run.dry_run
@@ -144,6 +159,7 @@ class _Attempt:
         try:
             with self._store.write(on=connection):
                 check(connection, self._lease)
+                check_vault(connection, self._setting.vault)
                 self._apply(connection, staging, picture, log)
                 if dry:
                     raise _RolledBack
@@ -159,9 +175,8 @@ class _Attempt:
             # Inside the transaction, so that no approval or discard can come between the ruling and what follows from it.
             weigh.judge(connection, self._source, now, picture)
         ruling = picture.ruling
-        Commit(connection, staging, self._source, picture, log, now, tick).apply(
-            self._rules, complete=picture.proof.complete, only=bool(self._run.only)
-        )
+        frame = Frame(self._source, self._lease.run_id, now, self._away_before, tick)
+        Commit(connection, staging, frame, picture, log).apply(self._rules, complete=picture.proof.complete, only=bool(self._run.only))
         for refused in self._intake.refused:
             log.add("refused", reason=refused.why, evidence=refused.place)
         log.counts["unchanged"] = picture.unchanged

@@ -33,9 +33,11 @@ _STATUS_OF_ERROR = {"bug": BUG, "config_invalid": CONFIGURATION, "store_unavaila
 
 def perform_here(opened: Opened, vault: Vault, source: SourceSettings, run_id: str, watcher: Watcher) -> RunView:
     """Perform a waiting run in this process; return it, still waiting if another process syncs the source now."""
+    config = opened.config
     setting = RunSetting(
-        opened.store, vault, source, opened.config.policies, open_source, partial(normalise_group, source.kind), progress=watcher.progress
-    )
+        opened.store, vault, source, config.policies, open_source, partial(normalise_group, source.kind), progress=watcher.progress,
+        mint=opened.mint(), revive_within=config.revive_within,
+    )  # fmt: skip
     return perform(setting, run_id)
 
 

@@ -100,7 +100,7 @@ def _write(path: Path, mode: int, text: Callable[[], str]) -> bool:
 def _make_store(path: Path, key_file: Path) -> None:
     from sync.settings import Secret, StoreSettings
     from sync.store.engine import open_store
-    from sync.store.keys import bind_vault
+    from sync.store.keyring import bind_vault
     from sync.vault import Vault
 
     store = open_store(StoreSettings(f"sqlite:///{path}"))

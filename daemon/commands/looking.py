@@ -78,7 +78,7 @@ def check_store(config: Config) -> Iterator[Checked]:
 def _look_into(config: Config, path: Path) -> Iterator[Checked]:
     from sync.store import tokens
     from sync.store.engine import open_store
-    from sync.store.keys import bind_vault
+    from sync.store.keyring import bind_vault
     from sync.store.migrations import VERSIONS
     from sync.store.people import list_users
     from sync.vault import Vault

@@ -18,7 +18,7 @@ from sync.settings import SourceSettings
 
 if TYPE_CHECKING:
     from sync.store.engine import Store
-    from sync.vault import Vault
+    from sync.vault import Mint, Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,28 @@ class Opened:
     store: Store
 
     def vault(self) -> Vault:
-        """Return the vault, which must be the one that the store was sealed with. Raises ConfigError."""
-        from sync.store.keys import bind_vault
+        """Return the vault, which must be the one that the store was sealed with. Raises ConfigError, and Conflict while a daemon lacks its
+        newest key: what was sealed with that, the daemon could neither open nor find."""
+        from sync.store import nodes
+        from sync.store.keyring import bind_vault
         from sync.vault import Vault
 
         vault = Vault.parse(self.config.vault_secret)
+        behind = nodes.without_key(self.store, vault.key_names[0])
+        if behind:
+            raise Conflict(
+                "vault_key_unknown_to_daemon",
+                f"The daemon {', '.join(behind)} does not know the newest encryption key {vault.key_names[0]} yet.",
+                "Reload it (`systemctl reload rosterd`), then try again.",
+            )
         bind_vault(self.store, vault)
         return vault
+
+    def mint(self) -> Mint:
+        """Return what makes new key values, by [keys] format."""
+        from sync.vault import mint_value
+
+        return mint_value
 
     def source(self, name: str) -> SourceSettings:
         """Return a configured source. Raises Conflict, or NotFound for one that the store does not know either."""

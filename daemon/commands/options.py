@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import click
 from api.values import parse_duration
 from daemon.config import locate
 from sync.errors import InvalidRequest
+from sync.ids import now_ms
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _META = "rosterd.config"
@@ -49,15 +51,42 @@ class Plural(click.Group):
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
-    """A duration written as in the configuration; its value is in seconds."""
+    """A duration written as in the configuration; its value is in seconds, None for the word that means no end."""
 
     name = "duration"
 
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+    def __init__(self, endless: str = "") -> None:
+        self._endless = endless
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | None:
         """Return the seconds."""
         if isinstance(value, int):
             return value
+        if self._endless and value == self._endless:
+            return None
         try:
             return parse_duration(str(value), "")
         except InvalidRequest as error:
             self.fail(error.message, parameter, context)
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
+    """A moment: RFC 3339 with its offset, or a duration before now; its value is in milliseconds since the epoch."""
+
+    name = "moment"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Return the milliseconds."""
+        if isinstance(value, int):
+            return value
+        try:
+            return now_ms() - parse_duration(str(value), "") * 1000
+        except InvalidRequest:
+            pass
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            self.fail('is a moment like "2026-01-31T08:00:00Z", or how long ago, like "3d"', parameter, context)
+        return int(moment.timestamp() * 1000)

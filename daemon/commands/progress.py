@@ -11,6 +11,7 @@ from sync.store.lease import Progress
 
 _PHASES = {
     "connect": "connecting", "read": "reading", "plan": "comparing", "evidence": "asking for evidence", "keys": "sealing keys", "apply": "writing",
+    "rewrap": "sealing keys anew",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from daemon.printing import print_json, safe, say, warn
 @click.group()
 @takes_config
 def store() -> None:
-    """Migrate the store, or back it up while everything runs."""
+    """Migrate the store, back it up, or seal its keys anew, all while everything runs."""
 
 
 @store.command()
@@ -51,4 +51,29 @@ def backup(file: Path, as_json: bool) -> int:
     say(f"The store is copied to {safe(target)} ({target.stat().st_size:,} octets).")
     warn(f"The key files are not in it: without [keys] encryption_key_file ({safe(key_file)}) no key value in the copy can be read.")
     warn("Keep a copy of that file, and of [auth] secret_file, in another place.")
+    return 0
+
+
+@store.command()
+@takes_json
+def rewrap(as_json: bool) -> int:
+    """Seal every key value with the newest line of [keys] encryption_key_file, so that older lines can go.
+
+    First put the new line on top of the file and reload the daemon. Lookups go on meanwhile; stopped halfway, start it again.
+    """
+    from daemon.commands.progress import watch
+    from sync.store.keyring import rewrap as seal_anew
+    from sync.store.lease import Progress
+
+    with opened() as place:
+        vault = place.vault()
+        with watch("store", quiet=as_json) as watcher:
+            done = seal_anew(place.store, vault, lambda done, total: watcher.progress(Progress("rewrap", 0, done, "", total)))
+    newest, *older = vault.key_names
+    if as_json:
+        print_json(rewrap={"key": newest, "sealed": done, "retired": older})
+        return 0
+    say(f"Every key value is sealed with the encryption key {newest}; {done:,} were not before.")
+    if older:
+        warn("Nothing needs the older lines of the key file any more, except backups made before now. Take them out, then reload the daemon.")
     return 0

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import Row
 
 from sync.errors import Conflict, NotFound
-from sync.store import lookup
+from sync.store import events, lookup
 from sync.store.engine import Store
 from sync.store.keeping import EMAIL_OF
 from sync.store.people import get_user, matched_form
@@ -56,6 +56,7 @@ def give(store: Store, address: str, user_id: str, by: str) -> UserView:
         connection.execute(text("update claim set held = false where matched = :m and held and user_id <> :id"), facts)
         connection.execute(text("update claim set held = true where matched = :m and user_id = :id"), facts)
         connection.execute(text(f'update "user" set email = {EMAIL_OF} where id in (select user_id from claim where matched = :m)'), facts)
+        events.record(connection, "address.given", by, store.now(), user_id=user_id)
     return get_user(store, user_id)
 
 

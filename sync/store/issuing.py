@@ -1,11 +1,22 @@
-"""Giving and stopping policy keys inside a run's transaction (rule 8): at most one key per user and policy, ever."""
+"""Giving, renewing and stopping policy keys inside a run's transaction (rule 8): at most one key per user and policy that is not off for good."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, text
+
+from sync.store.engine import many
+
+BY = "sync"
+"""Who a run is in the records: only what it did itself does it undo."""
+
+LONGEST_OVERLAP = 30 * 86_400_000
+"""Milliseconds that the old value of a renewed key works beside the new one, unless it expires before."""
+
+LONG_AWAY = "(u.inactive_since <= :away_before or (u.inactive_since is null and u.expires_at <= :away_before))"
+"""Users `u` who have been away since before `away_before`: longer than [keys] revive_within."""
 
 
 class Issued(NamedTuple):
@@ -16,33 +27,69 @@ class Issued(NamedTuple):
     email: str
     policy: str
     name: str
+    key_id: str
 
 
 _DUE = (
     'from staged_key k join "user" u on u.source = :source and u.external_id = k.external_id'
-    " where u.state = 'active' and u.email <> ''"
+    " where not k.renews and u.state = 'active' and u.email <> ''"
     " and not exists (select 1 from virtual_key v where v.user_id = u.id and v.policy = k.policy)"
 )
+_RENEWED = (
+    'from staged_key s join virtual_key v on v.id = s.id join "user" u on u.id = v.user_id'
+    " where s.renews and u.state = 'active' and u.email <> '' and v.enabled and v.deleted_at is null and v.policy = s.policy"
+    " and v.expires_at < s.expires_at"
+)
+_RETIRE = (
+    "insert into retired_value (digest, key_id, sealed, until, retired_at)"
+    " select v.digest, v.id, case when v.expires_at > :now then v.sealed end,"
+    f" case when v.expires_at <= :now then :now when v.expires_at < :now + {LONGEST_OVERLAP} then v.expires_at else :now + {LONGEST_OVERLAP} end,"
+    f" :now {_RENEWED}"
+)
+_REPLACE = "update virtual_key set sealed = :sealed, digest = :digest, expires_at = :expires_at, rotated_at = :now, origin = 'issued' where id = :id"
+_SWITCH_OFF = "update virtual_key set enabled = false, disabled_by = 'sync: long away', disabled_at = :now, policy = null where id = :id"
 
 
 def issue_staged(connection: Connection, source: str, now: int) -> list[Issued]:
     """Give every staged key to its owner, if the owner is active and holds an address; return who got which."""
-    issued = [Issued(*row) for row in connection.execute(text(f"select u.id, u.external_id, u.email, k.policy, k.policy {_DUE}"), {"source": source})]
+    query = text(f"select u.id, u.external_id, u.email, k.policy, k.policy, k.id {_DUE}")
+    issued = [Issued(*row) for row in connection.execute(query, {"source": source})]
     connection.execute(
         text(
             "insert into virtual_key (id, user_id, name, policy, origin, sealed, digest, enabled, expires_at, created_at, created_by)"
-            f" select k.id, u.id, k.policy, k.policy, 'issued', k.sealed, k.digest, true, k.expires_at, :now, 'sync' {_DUE}"
+            f" select k.id, u.id, k.policy, k.policy, 'issued', k.sealed, k.digest, true, k.expires_at, :now, '{BY}' {_DUE}"
         ),
         {"source": source, "now": now},
     )
     return issued
 
 
+def renew_staged(connection: Connection, now: int) -> list[Issued]:
+    """Give every key staged for it its next value; the old one works until it expires, at most 30 days. Return whose."""
+    query = text(f"select u.id, u.external_id, u.email, s.policy, v.name, v.id, s.sealed, s.digest, s.expires_at {_RENEWED}")
+    found = connection.execute(query).all()
+    if found:
+        connection.execute(text(_RETIRE), {"now": now})
+        rows = [{"id": row[5], "sealed": row[6], "digest": row[7], "expires_at": row[8], "now": now} for row in found]
+        many(connection, _REPLACE, rows)
+    return [Issued(*row[:6]) for row in found]
+
+
 def disable(connection: Connection, key_ids: Sequence[str], now: int) -> None:
     """Disable these keys in the name of the sync, so that only the sync enables them again."""
     rows = [{"id": key_id, "now": now} for key_id in key_ids]
-    if rows:
-        connection.execute(text("update virtual_key set enabled = false, disabled_by = 'sync', disabled_at = :now where id = :id and enabled"), rows)
+    many(connection, f"update virtual_key set enabled = false, disabled_by = '{BY}', disabled_at = :now where id = :id and enabled", rows)
+
+
+def switch_off_long_away(connection: Connection, user_ids: Iterable[str], away_before: int, now: int) -> list[tuple[str, str]]:
+    """Switch off for good the keys of those among `user_ids` who come back after longer than `revive_within`, so that their policies issue
+    new ones; an admin can enable them. To be called while the store still says that they are away. Return (user id, key id)."""
+    query = text(
+        f'select u.id, k.id from "user" u join virtual_key k on k.user_id = u.id where u.id in :ids and k.deleted_at is null and {LONG_AWAY}'
+    ).bindparams(bindparam("ids", expanding=True))
+    found = [(row[0], row[1]) for row in connection.execute(query, {"ids": list(user_ids), "away_before": away_before})]
+    many(connection, _SWITCH_OFF, [{"id": key_id, "now": now} for _, key_id in found])
+    return found
 
 
 def enable_again(connection: Connection, source: str, policies: Sequence[str]) -> list[Issued]:
@@ -50,13 +97,12 @@ def enable_again(connection: Connection, source: str, policies: Sequence[str]) -
     if not policies:
         return []
     query = text(
-        "select k.id, u.id, u.external_id, u.email, k.policy, k.name from virtual_key k"
+        "select u.id, u.external_id, u.email, k.policy, k.name, k.id from virtual_key k"
         ' join "user" u on u.id = k.user_id join staged_policy p on p.external_id = u.external_id and p.policy = k.policy'
-        " where u.source = :source and u.state = 'active' and not k.enabled and k.disabled_by = 'sync' and k.deleted_at is null"
+        f" where u.source = :source and u.state = 'active' and not k.enabled and k.disabled_by = '{BY}' and k.deleted_at is null"
         " and k.policy in :policies"
     ).bindparams(bindparam("policies", expanding=True))
-    rows = connection.execute(query, {"source": source, "policies": list(policies)}).all()
-    if rows:
-        enable = text("update virtual_key set enabled = true, disabled_by = null, disabled_at = null where id = :id")
-        connection.execute(enable, [{"id": row[0]} for row in rows])
-    return [Issued(*row[1:]) for row in rows]
+    found = [Issued(*row) for row in connection.execute(query, {"source": source, "policies": list(policies)})]
+    enable = "update virtual_key set enabled = true, disabled_by = null, disabled_at = null where id = :id"
+    many(connection, enable, [{"id": one.key_id} for one in found])
+    return found

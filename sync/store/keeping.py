@@ -22,12 +22,13 @@ EMAIL_OF = (
 )
 """An address that the user holds: the primary, else the first listed, else none."""
 _INSERT_USER = (
-    'insert into "user" (id, source, external_id, place, username, name, email, state, expires_at, fingerprint, dropped,'
-    " created_at, updated_at, missing_reads) values"
-    " (:id, :source, :external_id, :place, :username, :name, '', :state, :expires_at, :fingerprint, :dropped, :now, :now, 0)"
+    'insert into "user" (id, source, external_id, place, username, name, email, state, inactive_since, expires_at, fingerprint, dropped,'
+    " created_at, updated_at, missing_reads) values (:id, :source, :external_id, :place, :username, :name, '', :state,"
+    " case when :state <> 'active' then :now end, :expires_at, :fingerprint, :dropped, :now, :now, 0)"
 )
 _UPDATE_USER = (
     'update "user" set place = :place, username = :username, name = :name, state = :state, expires_at = :expires_at, fingerprint = :fingerprint,'
+    " inactive_since = case when :state = 'active' then null else coalesce(inactive_since, :now) end,"
     " dropped = :dropped, updated_at = :now, last_seen_at = null, unproven_since = null, missing_since = null, missing_reads = 0, removed_at = null"
     " where id = :id"
 )
@@ -73,7 +74,8 @@ class Keeper:
     def missing(self, user_ids: Sequence[str], read_at: int | None) -> None:
         """Mark these users missing: their addresses stay held, their keys are inactive from now on."""
         self._each(
-            "update \"user\" set state = 'missing', missing_since = :now, missing_reads = 0, unproven_since = null, updated_at = :now,"
+            "update \"user\" set state = 'missing', inactive_since = coalesce(inactive_since, :now),"
+            " missing_since = :now, missing_reads = 0, unproven_since = null, updated_at = :now,"
             " last_seen_at = coalesce(last_seen_at, :read_at) where id = :id",
             user_ids,
             read_at=read_at,

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Row
 
 from sync.address import MalformedAddress, normalise
 from sync.errors import InvalidRequest, NotFound
+from sync.store import events
 from sync.store.engine import Store, many
 from sync.store.views import EmailView, KeyView, UserPage, UserView, must_rfc3339, rfc3339
 
@@ -64,13 +65,12 @@ def find_user(store: Store, address: str) -> UserView:
 
 def block(store: Store, user_id: str, by: str) -> UserView:
     """Make a user's keys inactive from the next request on, whatever any directory says. Raises NotFound."""
-    query = 'update "user" set blocked_at = coalesce(blocked_at, :now), blocked_by = coalesce(blocked_by, :by) where id = :id'
-    return _write(store, user_id, query, by)
+    return _switch(store, user_id, "blocked_at = :now, blocked_by = :by", "blocked_at is null", "user.blocked", by)
 
 
 def unblock(store: Store, user_id: str, by: str) -> UserView:
     """Take an admin's block back. Raises NotFound."""
-    return _write(store, user_id, 'update "user" set blocked_at = null, blocked_by = null where id = :id', by)
+    return _switch(store, user_id, "blocked_at = null, blocked_by = null", "blocked_at is not null", "user.unblocked", by)
 
 
 def forget_removed(store: Store, after_ms: int) -> int:
@@ -107,9 +107,11 @@ def is_standing(row: Row[Any], now: int) -> bool:
     return bool(row.state == "active" and row.blocked_at is None and (row.expires_at is None or row.expires_at > now))
 
 
-def _write(store: Store, user_id: str, query: str, by: str) -> UserView:
+def _switch(store: Store, user_id: str, sets: str, unless: str, kind: str, by: str) -> UserView:
     with store.write() as connection:
-        connection.execute(text(query), {"now": store.now(), "by": by, "id": user_id})
+        facts = {"now": store.now(), "by": by, "id": user_id}
+        if connection.execute(text(f'update "user" set {sets} where id = :id and {unless}'), facts).rowcount:
+            events.record(connection, kind, by, store.now(), user_id=user_id)
     return get_user(store, user_id)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, MetaData, Table, Text, text
 
 from sync.directory import Person
+from sync.store import issuing
 from sync.store.engine import Store, many
 from sync.user import Known
 
@@ -46,6 +47,7 @@ Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("expires_at", BigInteger),
+    Column("renews", Boolean, nullable=False),
     prefixes=["TEMPORARY"],
 )
 
@@ -57,7 +59,8 @@ _STAGE = (
 _WANT = "insert into staged_policy (external_id, policy) values (:external_id, :policy) on conflict do nothing"
 _NOTE = "insert into verdict (external_id, user_id, known) values (:external_id, :user_id, :known)"
 _STAGE_KEY = (
-    "insert into staged_key (id, external_id, policy, sealed, digest, expires_at) values (:id, :external_id, :policy, :sealed, :digest, :expires_at)"
+    "insert into staged_key (id, external_id, policy, sealed, digest, expires_at, renews)"
+    " values (:id, :external_id, :policy, :sealed, :digest, :expires_at, :renews)"
 )
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -75,7 +78,7 @@ class StagedPerson(msgspec.Struct):
 
 
 class StagedKey(msgspec.Struct):
-    """A sealed key ready for whoever turns out to be entitled to it in the commit."""
+    """A sealed key ready for whoever turns out to be entitled to it in the commit; `renews` = the next value of the key that has this id."""
 
     id: str
     external_id: str
@@ -83,6 +86,7 @@ class StagedKey(msgspec.Struct):
     sealed: bytes
     digest: bytes
     expires_at: int | None
+    renews: bool = False
 
 
 class Verdicted(msgspec.Struct):
@@ -151,14 +155,27 @@ class Staging:
         """Return how many staged people each policy wants to give a key."""
         return {row[0]: row[1] for row in connection.execute(text("select policy, count(*) from staged_policy group by policy"))}
 
-    def entitled(self, connection: Connection, source: str) -> Iterator[tuple[str, str, str]]:
-        """Yield (external id, user id, policy) of active people, known or noted as new, whom a policy owes its first key."""
+    def entitled(self, connection: Connection, source: str, away_before: int) -> Iterator[tuple[str, str, str]]:
+        """Yield (external id, user id, policy) of active people, known or noted as new, whom a policy owes its first key, or its first since
+        they came back: away since before `away_before`, their old ones stay off."""
         query = text(
             "select p.external_id, coalesce(u.id, v.user_id), p.policy from staged_policy p join staged s on s.external_id = p.external_id"
             ' left join "user" u on u.source = :source and u.external_id = p.external_id left join verdict v on v.external_id = p.external_id'
-            " left join virtual_key k on k.user_id = u.id and k.policy = p.policy where k.id is null and s.active"
+            " left join virtual_key k on k.user_id = u.id and k.policy = p.policy where s.active and (k.id is null"
+            f" or (k.deleted_at is null and {issuing.LONG_AWAY}))"
         )
-        for row in connection.execute(query, {"source": source}):
+        for row in connection.execute(query, {"source": source, "away_before": away_before}):
+            yield row[0], row[1], row[2]
+
+    def renewable(self, connection: Connection, source: str, policy: str, expiring_before: int) -> Iterator[tuple[str, str, str]]:
+        """Yield (external id, user id, key id) of enabled keys of a policy that expire before `expiring_before` while their owner meets it."""
+        query = text(
+            "select p.external_id, u.id, k.id from staged_policy p join staged s on s.external_id = p.external_id"
+            ' join "user" u on u.source = :source and u.external_id = p.external_id'
+            " join virtual_key k on k.user_id = u.id and k.policy = p.policy"
+            " where p.policy = :policy and s.active and k.deleted_at is null and k.enabled and k.expires_at <= :before"
+        )
+        for row in connection.execute(query, {"source": source, "policy": policy, "before": expiring_before}):
             yield row[0], row[1], row[2]
 
     def add_keys(self, keys: Sequence[StagedKey]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Row
 
 from sync.errors import NotFound
+from sync.store import events
 from sync.store.engine import Store
 from sync.store.tables import Token
 from sync.store.views import TokenView, must_rfc3339, rfc3339
@@ -19,6 +20,7 @@ def add(store: Store, token: Token) -> TokenView:
     facts = token.model_dump(exclude={"revoked_at", "revoked_by", "last_used_at"})
     with store.write() as connection:
         connection.execute(text(f"insert into token ({', '.join(facts)}) values ({', '.join(':' + name for name in facts)})"), facts)
+        events.record(connection, "token.issued", token.issued_by, store.now(), jti=token.jti, user_id=token.user_id, detail={"role": token.role})
     return get_token(store, token.jti)
 
 
@@ -49,11 +51,10 @@ def usable(store: Store, jti: str) -> TokenView | None:
 def revoke(store: Store, jti: str, by: str) -> TokenView:
     """End a token: it is refused from the next request on. Raises NotFound."""
     get_token(store, jti)
+    end = text("update token set revoked_at = :now, revoked_by = :by where jti = :jti and revoked_at is null")
     with store.write() as connection:
-        connection.execute(
-            text("update token set revoked_at = :now, revoked_by = :by where jti = :jti and revoked_at is null"),
-            {"now": store.now(), "by": by, "jti": jti},
-        )
+        if connection.execute(end, {"now": store.now(), "by": by, "jti": jti}).rowcount:
+            events.record(connection, "token.revoked", by, store.now(), jti=jti)
     return get_token(store, jti)
 
 

@@ -1,0 +1,58 @@
+"""The day a token is stolen: every key it was shown gets a new value."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from daemon.commands.opening import Opened, caller
+from daemon.commands.trail import read_trail
+from daemon.printing import print_json, print_table, safe, say, warn
+
+if TYPE_CHECKING:
+    from sync.store.keys import OwnedKey
+
+
+def rotate_read_by(place: Opened, jti: str, since: int, *, overlap: int, dry_run: bool, as_json: bool) -> int:
+    """Rotate every living key of every user that the token `jti` was shown since `since` (ms), as the audit file has it; print which.
+
+    Values are not printed: those who may ask for them get them by the lookup. Return 0, or 6 when a key could not be rotated.
+    """
+    from sync.errors import RosterError
+    from sync.store.keychanges import Stamp, rotate
+    from sync.store.keys import list_keys
+
+    shown = {record["user_id"]: record["at_ms"] for record in read_trail(place, since=since, caller=jti) if _shows_keys(record)}
+    keys = [key for user_id in sorted(shown) for key in list_keys(place.store, user_id) if not _rotated_after(key, shown[user_id])]
+    failed: list[tuple[str, str]] = []
+    if not dry_run and keys:
+        vault, mint = place.vault(), place.mint()
+        for key in keys:
+            try:
+                rotate(place.store, vault, key.id, Stamp(caller()), overlap=overlap * 1000, mint=mint)
+            except RosterError as error:
+                failed.append((key.id, str(error)))
+    _print(jti, keys, failed, len(shown), dry_run=dry_run, as_json=as_json)
+    return 6 if failed else 0
+
+
+def _shows_keys(record: dict[str, object]) -> bool:
+    """Tell whether the answer held key values; a 304 says that the caller had them already."""
+    return record.get("kind") == "lookup" and record.get("outcome") in ("found", "not_modified") and bool(record.get("user_id"))
+
+
+def _rotated_after(key: OwnedKey, shown_ms: int) -> bool:
+    """Tell whether the value that was shown is gone already."""
+    return key.rotated_at is not None and datetime.fromisoformat(key.rotated_at).timestamp() * 1000 > shown_ms
+
+
+def _print(jti: str, keys: list[OwnedKey], failed: list[tuple[str, str]], users: int, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(virtual_keys=keys, failed=[{"id": key_id, "why": why} for key_id, why in failed])
+        return
+    if dry_run:
+        print_table(["email", "name", "origin", "id"], [(key.email, key.name, key.origin, key.id) for key in keys])
+    verb = "would get" if dry_run else "got"
+    say(f"The token {safe(jti)} was shown the keys of {users} users; {len(keys) - len(failed)} keys {verb} a new value.")
+    for key_id, why in failed:
+        warn(f"Key {key_id} was not rotated: {safe(why)}")

@@ -1,0 +1,44 @@
+"""What happened in the store, told to the audit file: every change of a key, a token or a block, whoever made it and in whichever process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+
+from api.audit import AuditLog
+from sync.errors import StoreUnavailable
+from sync.store import events
+from sync.store.engine import Store
+
+_log = logging.getLogger(__name__)
+
+EVERY = 1.0
+"""Seconds between two looks."""
+
+READER = "audit"
+
+
+def relay(store: Store, audit: AuditLog) -> int:
+    """Write every event that the audit file has not been told; return how many. One told twice after a crash has the same `event` number."""
+    told = 0
+    while batch := events.unread(store, READER):
+        for happening in batch:
+            facts = msgspec.to_builtins(happening)
+            audit.record(kind="change", action=facts.pop("kind"), **facts)
+        if not audit.flush():
+            return told
+        events.advance(store, READER, batch[-1].event)
+        told += len(batch)
+    return told
+
+
+async def relay_forever(store: Store, audit: AuditLog) -> None:
+    """Relay what happens until cancelled; what cannot be read or written now is told later."""
+    while True:
+        try:
+            await asyncio.to_thread(relay, store, audit)
+        except StoreUnavailable as error:
+            _log.warning("the audit file is not told what happens now; it will be", extra={"event": "relay.store", "why": str(error)})
+        await asyncio.sleep(EVERY)
