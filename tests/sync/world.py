@@ -37,8 +37,10 @@ class World:
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
         self.path = path / "rosterd.db"
-        self.store: Store = open_store(StoreSettings(f"sqlite:///{self.path}"), clock=self.clock)
-        self.vault = Vault.parse(Secret(generate_key_line() + "\n"))
+        self.settings_of_store = StoreSettings(f"sqlite:///{self.path}")
+        self.store: Store = open_store(self.settings_of_store, clock=self.clock)
+        self.key_line = generate_key_line()
+        self.vault = Vault.parse(Secret(self.key_line + "\n"))
         self.directories: dict[str, Directory] = {}
         self.settings: dict[str, SourceSettings] = {}
         self.policies: tuple[Policy, ...] = (Policy("default"),)
