@@ -16,7 +16,7 @@ from api.paths import decode_segment
 from api.shapes import KeyAnswer, KeyChange, KeyRequest, MintedKey, MintedKeyAnswer, RotateRequest
 from api.values import parse_duration
 from sync.errors import InvalidRequest
-from sync.store import keychanges, keys, people
+from sync.store import keychanges, keyimports, keys, people
 from sync.store.keychanges import Stamp, Wanted
 from sync.store.keys import MOST_PER_PAGE, KeyPage, OwnedKey
 
@@ -43,7 +43,7 @@ def mint_key(request: Call, user_id: FromPath[str], data: JSONBody[KeyRequest]) 
             context.store, context.vault, user, name=data.name, by=by, expires_at=expires_at, mint=context.mint
         )  # fmt: skip
     else:
-        key, value = keychanges.import_new(context.store, context.vault, user, data.value, name=data.name, by=by, expires_at=expires_at), data.value
+        key, value = keyimports.import_new(context.store, context.vault, user, data.value, name=data.name, by=by, expires_at=expires_at), data.value
     return _minted(request, key, value)
 
 

@@ -17,7 +17,7 @@ import msgspec
 from daemon.commands.choosing import choose
 from daemon.commands.opening import Opened, caller
 from daemon.printing import print_json, print_table, safe, say, warn
-from sync.errors import InvalidRequest, RosterError
+from sync.errors import Conflict, InvalidRequest, RosterError
 
 LARGEST = 256 * 1024 * 1024
 """Octets of a file of keys; a bigger one is something else."""
@@ -41,17 +41,19 @@ class Line(msgspec.Struct, omit_defaults=True):
 def take_in_all(place: Opened, file: Path, *, dry_run: bool, as_json: bool) -> int:
     """Take in every line that can be; print the report; return 6 when a line was refused, else 0. Raises InvalidRequest, ConfigError."""
     vault, report = place.vault(), []
+    seen: dict[str, str] | None = {} if dry_run else None
     for number, fields in _read(file):
         try:
-            report.append(_take_in(place, vault, number, fields, dry_run=dry_run))
+            report.append(_take_in(place, vault, number, fields, seen))
         except RosterError as error:
             report.append(Line(number, "refused", str(fields.get("email") or fields.get("user_id") or ""), why=str(error)))
     _print(report, dry_run=dry_run, as_json=as_json)
     return 6 if any(line.outcome == "refused" for line in report) else 0
 
 
-def _take_in(place: Opened, vault: Any, number: int, fields: dict[str, Any], *, dry_run: bool) -> Line:
-    from sync.store.keychanges import is_known, take_in
+def _take_in(place: Opened, vault: Any, number: int, fields: dict[str, Any], seen: dict[str, str] | None) -> Line:
+    """Take a line in; with `seen` (values of the lines before, and whose), a dry run, only say what would become of it."""
+    from sync.store.keyimports import is_known, take_in
 
     if problem := fields.get(""):
         raise InvalidRequest("invalid_line", str(problem))
@@ -62,8 +64,10 @@ def _take_in(place: Opened, vault: Any, number: int, fields: dict[str, Any], *, 
     facts: dict[str, Any] = {
         "name": _text(fields, "name") or "imported", "key_id": _text(fields, "id"), "enabled": _enabled(fields), "expires_at": _expiry(fields),
     }  # fmt: skip
-    if dry_run:
-        known = is_known(place.store, vault, user.id, value, key_id=facts["key_id"])
+    if seen is not None:
+        known = is_known(place.store, vault, user.id, value, name=facts["name"], key_id=facts["key_id"])
+        if seen.setdefault(value, user.id) != user.id:
+            raise Conflict("value_exists", "This value stands in an earlier line for somebody else.")
         return Line(number, "unchanged" if known else "imported", user.email)
     key, is_new = take_in(place.store, vault, user.id, value, by=caller(), **facts)
     return Line(number, "imported" if is_new else "unchanged", user.email, key.id)

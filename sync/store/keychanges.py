@@ -1,13 +1,11 @@
-"""What admins do to keys: issue, import, name, switch, let expire, rotate, delete. Each change is one transaction and one event."""
+"""What admins do to keys: issue, name, switch, let expire, rotate, delete. Each change is one transaction and one event."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
-from sqlalchemy.engine import Row
 
 from sync.errors import Conflict, InvalidRequest, NotFound
 from sync.ids import new_key_id
@@ -21,8 +19,6 @@ from sync.vault import Mint, Vault, mint_value
 LONGEST_OVERLAP = 30 * 86_400_000
 """Milliseconds that a rotated value may go on working."""
 
-_VALUE = re.compile(r"[A-Za-z0-9._~+/=-]{16,4096}")
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 LONGEST_NAME = 200
 
 
@@ -48,65 +44,11 @@ def issue(
     key_id = new_key_id()
     value = mint(user_id, key_id, check_expiry(store, expires_at))
     with store.write() as connection:
-        _check_owner(connection, user_id)
-        _check_name(connection, user_id, name)
-        _insert(store, connection, vault, key_id, user_id, value, {"name": name, "origin": "issued", "expires": expires_at, "by": by, "on": True})
+        check_owner(connection, user_id)
+        check_name(connection, user_id, name)
+        insert_key(store, connection, vault, key_id, user_id, value, {"name": name, "origin": "issued", "expires": expires_at, "by": by, "on": True})
         events.record(connection, "key.issued", by, store.now(), user_id=user_id, key_id=key_id, detail={"name": name})
         return read_key(connection, key_id, store.now()), value
-
-
-def take_in(
-    store: Store,
-    vault: Vault,
-    user_id: str,
-    value: str,
-    *,
-    name: str,
-    by: str,
-    expires_at: int | None = None,
-    key_id: str = "",
-    enabled: bool = True,
-) -> tuple[OwnedKey, bool]:
-    """Import an existing value as a key of a user; return the key, and whether it is new: the same value of the same user changes nothing.
-
-    `key_id` = the id it has at the gateway, if it has one. Raises NotFound, Conflict, InvalidRequest.
-    """
-    check_value(value)
-    if key_id and not _ID.fullmatch(key_id):
-        raise InvalidRequest("invalid_id", "An id is 1 to 128 of the characters A-Z a-z 0-9 . _ : and -.", param="id")
-    check_expiry(store, expires_at)
-    with store.write() as connection:
-        _check_owner(connection, user_id)
-        known = _known_value(connection, vault, value)
-        if known is not None:
-            return _same_again(connection, known, user_id, key_id, store.now()), False
-        _check_name(connection, user_id, name)
-        if key_id and connection.execute(text("select 1 from virtual_key where id = :id"), {"id": key_id}).one_or_none():
-            raise Conflict("virtual_key_exists", f"There is, or was, another key with the id {key_id}.")
-        key_id = key_id or new_key_id()
-        facts = {"name": name, "origin": "imported", "expires": expires_at, "by": by, "on": enabled}
-        _insert(store, connection, vault, key_id, user_id, value, facts)
-        events.record(connection, "key.imported", by, store.now(), user_id=user_id, key_id=key_id, detail={"name": name})
-        return read_key(connection, key_id, store.now()), True
-
-
-def is_known(store: Store, vault: Vault, user_id: str, value: str, *, key_id: str = "") -> bool:
-    """Tell whether `take_in` would find this value there already; raises what it would raise about value and owner."""
-    check_value(value)
-    with store.read() as connection:
-        _check_owner(connection, user_id)
-        known = _known_value(connection, vault, value)
-        if known is not None:
-            _same_again(connection, known, user_id, key_id, store.now())
-        return known is not None
-
-
-def import_new(store: Store, vault: Vault, user_id: str, value: str, *, name: str, by: str, expires_at: int | None = None) -> OwnedKey:
-    """Import a value that must be new here. Raises Conflict for one that is a key's already, and what `take_in` raises."""
-    key, is_new = take_in(store, vault, user_id, value, name=name, by=by, expires_at=expires_at)
-    if not is_new:
-        raise Conflict("value_exists", f"This value is the key {key.id} of the same user already.")
-    return key
 
 
 def change(store: Store, key_id: str, wanted: Wanted, stamp: Stamp) -> OwnedKey:
@@ -116,7 +58,7 @@ def change(store: Store, key_id: str, wanted: Wanted, stamp: Stamp) -> OwnedKey:
     with store.write() as connection:
         key = _seen(connection, key_id, stamp, store.now())
         if not isinstance(wanted.name, msgspec.UnsetType) and wanted.name != key.name:
-            _check_name(connection, key.user_id, wanted.name)
+            check_name(connection, key.user_id, wanted.name)
             _set(connection, key, "name = :name", "key.renamed", stamp, store.now(), {"name": wanted.name}, {"from": key.name, "to": wanted.name})
         if not isinstance(wanted.expires_at, msgspec.UnsetType):
             detail = {"from": key.expires_at, "to": rfc3339(wanted.expires_at)}
@@ -185,12 +127,6 @@ def forget_overlaps(store: Store) -> int:
         return int(connection.execute(text(gone), {"now": store.now()}).rowcount)
 
 
-def check_value(value: str) -> None:
-    """Raise InvalidRequest for what cannot be a key's value."""
-    if not _VALUE.fullmatch(value):
-        raise InvalidRequest("invalid_value", "A key's value is 16 to 4,096 of the characters A-Z a-z 0-9 . _ ~ + / = and -.", param="value")
-
-
 def check_expiry(store: Store, expires_at: int | None) -> int | None:
     """Return `expires_at` (ms). Raises InvalidRequest for one that has passed."""
     if expires_at is not None and expires_at <= store.now():
@@ -198,7 +134,8 @@ def check_expiry(store: Store, expires_at: int | None) -> int | None:
     return expires_at
 
 
-def _insert(store: Store, connection: Connection, vault: Vault, key_id: str, user_id: str, value: str, facts: dict[str, Any]) -> None:
+def insert_key(store: Store, connection: Connection, vault: Vault, key_id: str, user_id: str, value: str, facts: dict[str, Any]) -> None:
+    """Store a key; `facts`: name, origin, expires (ms or None), by, on."""
     check_vault(connection, vault)
     now = store.now()
     off = {"off_by": None, "off_at": None} if facts["on"] else {"off_by": facts["by"], "off_at": now}
@@ -228,7 +165,8 @@ def _seen(connection: Connection, key_id: str, stamp: Stamp, now: int) -> OwnedK
     return key
 
 
-def _check_owner(connection: Connection, user_id: str) -> None:
+def check_owner(connection: Connection, user_id: str) -> None:
+    """Raise NotFound or Conflict for somebody who cannot be given a key."""
     user = connection.execute(text('select id, username, state from "user" where id = :id'), {"id": user_id}).one_or_none()
     if user is None:
         raise NotFound("user_not_found", f"There is no user {user_id}.")
@@ -237,30 +175,13 @@ def _check_owner(connection: Connection, user_id: str) -> None:
         raise Conflict("user_removed", why, "Only somebody whom a directory shows can have a new key.")
 
 
-def _check_name(connection: Connection, user_id: str, name: str) -> None:
+def check_name(connection: Connection, user_id: str, name: str) -> None:
+    """Raise InvalidRequest for what is no name, Conflict for one that another key of the user has."""
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise InvalidRequest("invalid_name", f"A name is 1 to {LONGEST_NAME} printable characters.", param="name")
     query = text("select 1 from virtual_key where user_id = :user and name = :name and deleted_at is null")
     if connection.execute(query, {"user": user_id, "name": name}).first():
         raise Conflict("name_taken", f"This user has a key named {name} already.", "Give it another name.")
-
-
-def _known_value(connection: Connection, vault: Vault, value: str) -> Row[Any] | None:
-    """Return (id, user_id, lives) of the key whose value this is or was."""
-    query = text(
-        "select id, user_id, true as lives from virtual_key where digest = :digest union all"
-        " select k.id, k.user_id, false from retired_value r join virtual_key k on k.id = r.key_id where r.digest = :digest"
-    )
-    rows = (connection.execute(query, {"digest": digest}).first() for digest in vault.digests(value))
-    return next((row for row in rows if row is not None), None)
-
-
-def _same_again(connection: Connection, known: Row[Any], user_id: str, key_id: str, now: int) -> OwnedKey:
-    if not known.lives:
-        raise Conflict("value_retired", "This value was a key's before; it was rotated away or deleted and stays dead.", "Bring the present one.")
-    if known.user_id != user_id or (key_id and key_id != known.id):
-        raise Conflict("value_exists", "This value is another key's already.", "Nobody shares a key: rotate one of them first.")
-    return read_key(connection, known.id, now)
 
 
 def _expiry(connection: Connection, key_id: str) -> int | None:

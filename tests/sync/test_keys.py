@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sync.errors import ConfigError, Conflict, InvalidRequest, NotFound
 from sync.run import perform
 from sync.settings import Policy, Secret
-from sync.store import events, keychanges, keyring, keys, lookup, nodes, people, runs
+from sync.store import events, keychanges, keyimports, keyring, keys, lookup, nodes, people, runs
 from sync.store.engine import open_store
 from sync.store.keychanges import Stamp, Wanted
 from sync.vault import Vault, generate_key_line
@@ -145,7 +145,7 @@ def test_a_deleted_key_is_gone_its_value_dead_and_its_policy_issues_no_other(wor
     with pytest.raises(NotFound):
         keys.get_key(world.store, key)
     with pytest.raises(Conflict, match="rotated away or deleted"):
-        keychanges.take_in(world.store, world.vault, ann, value, name="again", by="cli:admin")
+        keyimports.take_in(world.store, world.vault, ann, value, name="again", by="cli:admin")
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb", "a\u202eb"])
@@ -161,7 +161,7 @@ def test_nobody_removed_is_given_a_key(world: World, ann: str) -> None:
         connection.execute(text("update \"user\" set state = 'removed'"))
     for act in (
         lambda: keychanges.issue(world.store, world.vault, ann, name="x", by="cli:admin"),
-        lambda: keychanges.take_in(world.store, world.vault, ann, VALUE, name="x", by="cli:admin"),
+        lambda: keyimports.take_in(world.store, world.vault, ann, VALUE, name="x", by="cli:admin"),
     ):
         with pytest.raises(Conflict, match="was removed"):
             act()
@@ -173,7 +173,7 @@ def test_nobody_removed_is_given_a_key(world: World, ann: str) -> None:
 def test_an_imported_value_keeps_its_form_and_authenticates(world: World, ann: str) -> None:
     """Whatever it looks like, it is found by its digest; the id it has at the gateway stays."""
     jwt = "eyJhbGciOiJSUzI1NiJ9.eyJ2ayI6IjEifQ.c2lnbmF0dXJl"
-    key, is_new = keychanges.take_in(world.store, world.vault, ann, jwt, name="gateway", by="cli:admin", key_id="vk-7")
+    key, is_new = keyimports.take_in(world.store, world.vault, ann, jwt, name="gateway", by="cli:admin", key_id="vk-7")
     assert (key.id, key.origin, is_new) == ("vk-7", "imported", True)
     assert works(world, jwt) and (jwt, True) in world.keys("ann@corp.example")
 
@@ -183,26 +183,26 @@ def test_an_import_again_changes_nothing_and_a_foreign_value_is_refused(world: W
     world.directory.add("bob", "bob@corp.example")
     world.sync()
     bob = world.lookup("bob@corp.example").user_id
-    first = keychanges.take_in(world.store, world.vault, ann, VALUE, name="gateway", by="cli:admin")
-    assert keychanges.take_in(world.store, world.vault, ann, VALUE, name="another name", by="cli:admin") == (first[0], False)
+    first = keyimports.take_in(world.store, world.vault, ann, VALUE, name="gateway", by="cli:admin")
+    assert keyimports.take_in(world.store, world.vault, ann, VALUE, name="another name", by="cli:admin") == (first[0], False)
     with pytest.raises(Conflict, match="another key's already"):
-        keychanges.take_in(world.store, world.vault, bob, VALUE, name="stolen", by="cli:admin")
+        keyimports.take_in(world.store, world.vault, bob, VALUE, name="stolen", by="cli:admin")
     with pytest.raises(Conflict, match="another key with the id"):
-        keychanges.take_in(world.store, world.vault, bob, VALUE + "2", name="x", by="cli:admin", key_id=first[0].id)
+        keyimports.take_in(world.store, world.vault, bob, VALUE + "2", name="x", by="cli:admin", key_id=first[0].id)
     with pytest.raises(Conflict, match="of the same user already"):
-        keychanges.import_new(world.store, world.vault, ann, VALUE, name="again", by="cli:admin")
+        keyimports.import_new(world.store, world.vault, ann, VALUE, name="again", by="cli:admin")
 
 
 @pytest.mark.parametrize("value", ["short", "x" * 4097, "with space 0123456789", "sk-bf-ünïcode-01234", "a\n" * 20])
 def test_a_value_that_no_header_could_carry_is_refused(world: World, ann: str, value: str) -> None:
     """16 to 4,096 characters of a bearer token (RFC 6750)."""
     with pytest.raises(InvalidRequest, match="16 to 4,096"):
-        keychanges.take_in(world.store, world.vault, ann, value, name="x", by="cli:admin")
+        keyimports.take_in(world.store, world.vault, ann, value, name="x", by="cli:admin")
 
 
 def test_an_imported_key_that_is_off_stays_off(world: World, ann: str) -> None:
     """An export says which keys are active; no sync enables the others."""
-    key, _ = keychanges.take_in(world.store, world.vault, ann, VALUE, name="off", by="cli:admin", enabled=False)
+    key, _ = keyimports.take_in(world.store, world.vault, ann, VALUE, name="off", by="cli:admin", enabled=False)
     world.sync()
     assert not works(world, VALUE) and keys.get_key(world.store, key.id).disabled_by == "cli:admin"
 
@@ -334,7 +334,7 @@ def test_every_change_of_a_key_is_told_once_with_who_did_it(world: World, ann: s
     keychanges.change(world.store, key.id, Wanted(name="b", is_active=False, expires_at=START + DAY), Stamp("admin:two"))
     keychanges.change(world.store, key.id, Wanted(is_active=True), BY)
     keychanges.rotate(world.store, world.vault, key.id, BY)
-    keychanges.take_in(world.store, world.vault, ann, VALUE, name="c", by="cli:admin")
+    keyimports.take_in(world.store, world.vault, ann, VALUE, name="c", by="cli:admin")
     keychanges.delete(world.store, key.id, BY)
     people.block(world.store, ann, "operator:three")
     people.block(world.store, ann, "operator:four")
@@ -355,7 +355,7 @@ def test_every_change_of_a_key_is_told_once_with_who_did_it(world: World, ann: s
 def test_no_event_carries_a_value(world: World, ann: str) -> None:
     """Ids, names and moments only."""
     _, value = keychanges.issue(world.store, world.vault, ann, name="a", by="admin:one")
-    keychanges.take_in(world.store, world.vault, ann, VALUE, name="c", by="cli:admin")
+    keyimports.take_in(world.store, world.vault, ann, VALUE, name="c", by="cli:admin")
     everything = repr(events.unread(world.store, "audit"))
     assert value not in everything and VALUE not in everything
 
