@@ -116,6 +116,29 @@ def measure_lookups(table: Table, installation: Installation) -> None:
         table.add_load("lookups, 1 connection", one)
         busy = lookups_during_sync(installation, find, admin)
         table.add_load("lookups while a sync runs, 1 connection", busy, busy.rate / one.rate, busy.p99 / one.p99)
+        measure_rewrap(table, installation, pid, find)
+
+
+def measure_rewrap(table: Table, installation: Installation, pid: int, find: Any) -> None:
+    """Seal every key anew while 500 lookups a second go on, none of which may fail; then with the new encryption key alone."""
+    installation.put_key_on_top(pid)
+    ended, done = threading.Event(), list[Measured]()
+
+    def rewrap() -> None:
+        try:
+            done.append(measure(installation.command("store", "rewrap", "--json"), installation.folder / "rewrap.json"))
+        finally:
+            ended.set()
+
+    worker = threading.Thread(target=rewrap)
+    worker.start()
+    meanwhile = ask(installation.port, find, b"sk-bf-", count=10_000_000, pace=500, stop=ended.is_set)
+    worker.join()
+    expect("keys sealed anew", json.loads(done[0].output)["rewrap"]["sealed"] if done else -1, PEOPLE)
+    table.add("rewrap of every key", done[0].seconds, done[0].peak)
+    table.add_load("lookups meanwhile, 500 a second asked, 0 failed", meanwhile)
+    installation.drop_older_keys(pid)
+    ask(installation.port, find, b"sk-bf-", count=2000)
 
 
 def lookups_during_sync(installation: Installation, find: Any, admin: str) -> Load:

@@ -89,6 +89,28 @@ class Installation:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
 
+    def put_key_on_top(self, pid: int) -> None:
+        """Put a new encryption key on top of the key file, and let the daemon know."""
+        path = self.folder / "vault.keys"
+        path.write_text(base64.b64encode(os.urandom(32)).decode() + "\n" + path.read_text())
+        self._reload(pid)
+
+    def drop_older_keys(self, pid: int) -> None:
+        """Leave only the newest encryption key, and let the daemon know."""
+        path = self.folder / "vault.keys"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+        self._reload(pid)
+
+    def _reload(self, pid: int) -> None:
+        log = self.folder / "serve.log"
+        before = log.read_text().count("the new configuration is in force")
+        os.kill(pid, signal.SIGHUP)
+        until = time.perf_counter() + 20
+        while log.read_text().count("the new configuration is in force") == before:
+            if time.perf_counter() > until:
+                raise Failed("the daemon did not take the new key file")
+            time.sleep(0.05)
+
     def post(self, path: str, body: dict[str, Any], token: str) -> dict[str, Any]:
         """Send JSON to the daemon and return what it answers."""
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -23,17 +23,20 @@ class Load:
 
 
 def ask(
-    port: int, request: Callable[[int], bytes], expected: bytes, *, count: int, connections: int = 8, stop: Callable[[], bool] = lambda: False
-) -> Load:
-    """Send `request(0)` … `request(count - 1)`, for a minute at most or until `stop()`, and return how it went.
+    port: int, request: Callable[[int], bytes], expected: bytes, *, count: int, connections: int = 8, stop: Callable[[], bool] = lambda: False,
+    pace: float = 0,
+) -> Load:  # fmt: skip
+    """Send `request(0)` … `request(count - 1)`, for a minute at most or until `stop()`, and return how it went; `pace` = at most so many a second.
 
     Every answer must be a 200 that holds `expected`. Raises Failed.
     """
-    return asyncio.run(_ask(port, request, expected, count, connections, stop))
+    return asyncio.run(_ask(port, request, expected, _paced(count, pace), connections, stop))
 
 
-async def _ask(port: int, request: Callable[[int], bytes], expected: bytes, count: int, connections: int, stop: Callable[[], bool]) -> Load:
-    numbers, took = iter(range(count)), list[float]()
+async def _ask(
+    port: int, request: Callable[[int], bytes], expected: bytes, numbers: Iterator[tuple[int, float]], connections: int, stop: Callable[[], bool]
+) -> Load:
+    took = list[float]()
     began = time.perf_counter()
     until = began + LONGEST
     await asyncio.gather(
@@ -44,12 +47,21 @@ async def _ask(port: int, request: Callable[[int], bytes], expected: bytes, coun
     return Load(len(took) / passed, took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000)
 
 
+def _paced(count: int, pace: float) -> Iterator[tuple[int, float]]:
+    """Yield the number of each request, and the moment (perf_counter) before which it is not to be sent."""
+    began = time.perf_counter()
+    for number in range(count):
+        yield number, began + number / pace if pace else 0.0
+
+
 async def _connection(
-    port: int, request: Callable[[int], bytes], expected: bytes, numbers: Iterator[int], took: list[float], over: Callable[[], bool]
+    port: int, request: Callable[[int], bytes], expected: bytes, numbers: Iterator[tuple[int, float]], took: list[float], over: Callable[[], bool]
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        for number in numbers:
+        for number, not_before in numbers:
+            if (early := not_before - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
             began = time.perf_counter()
             writer.write(request(number))
             head = await reader.readuntil(b"\r\n\r\n")
