@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 import uuid
@@ -18,15 +19,23 @@ def new_run_id(now: int) -> str:
 
 
 def new_user_id() -> str:
-    """Return a random UUID (RFC 9562 section 5.4)."""
-    return str(uuid.uuid4())
+    """Return a UUID that sorts by time (RFC 9562 section 5.7): a hundred thousand of them fill an index from left to right."""
+    return _uuid7()
 
 
 def new_key_id() -> str:
-    """Return a random UUID."""
-    return str(uuid.uuid4())
+    """Return a UUID that sorts by time."""
+    return _uuid7()
 
 
 def new_jti() -> str:
     """Return a random UUID, the `jti` of a token (RFC 7519 section 4.1.7)."""
     return str(uuid.uuid4())
+
+
+def _uuid7() -> str:
+    """48 bits of milliseconds, 12 of the fraction below, 62 at random; the version and variant bits where they belong."""
+    millis, rest = divmod(time.time_ns(), 1_000_000)
+    noise = os.urandom(8).hex()
+    fraction = rest * 4096 // 1_000_000
+    return f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{fraction:03x}-{'89ab'[int(noise[0], 16) & 3]}{noise[1:4]}-{noise[4:16]}"

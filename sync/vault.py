@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import hmac
 import os
-import uuid
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
@@ -41,7 +40,8 @@ Mint = Callable[[str, str, int | None], str]
 
 def mint_value(user_id: str = "", key_id: str = "", expires_at: int | None = None) -> str:
     """Return a new key value, `sk-bf-` and a random UUID, whoever it is for."""
-    return f"sk-bf-{uuid.uuid4()}"
+    noise = os.urandom(16).hex()
+    return f"sk-bf-{noise[:8]}-{noise[8:12]}-4{noise[13:16]}-{'89ab'[int(noise[16], 16) & 3]}{noise[17:20]}-{noise[20:]}"
 
 
 class Vault:

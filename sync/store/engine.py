@@ -24,6 +24,9 @@ __all__ = ["Connection", "Store", "many", "open_store"]
 BUSY_MS = 300_000
 """How long a writer waits for another before it gives up: longer than the commit of the largest directory, which admins' writes outwait."""
 
+RUN_CACHE_KIB = 32_768
+"""Pages that a run's own connection keeps in memory: with SQLite's two megabytes every index of a large commit is written many times over."""
+
 
 class Store:
     """An open store. Safe to share between threads; each transaction takes a connection of its own."""
@@ -55,6 +58,7 @@ class Store:
         """Open a connection of one's own, whose temporary tables live in a file as long as it does; use it with `read(on=…)`."""
         with _translated(self.path), self.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA temp_store = FILE")
+            connection.exec_driver_sql(f"PRAGMA cache_size = -{RUN_CACHE_KIB}")
             connection.rollback()
             yield connection
 
