@@ -168,7 +168,9 @@ class Children:
         """Return how the run stands now that its process is gone, and whether its hold says nothing new; a run still
         marked running is recorded as killed."""
         lease.reap(self._store, {run_id: killed_because} if killed_because else {})
-        return runs.get(self._store, run_id), holds.repeats(self._store, run_id)
+        with self._store.read() as connection:
+            repeated = holds.repeats(connection, run_id)
+        return runs.get(self._store, run_id), repeated
 
     def _judge(self, run: RunView, status: int, repeated: bool) -> None:
         if run.state != "waiting":

@@ -27,6 +27,7 @@ _SECRET = re.compile(r"sk-bf-[0-9A-Za-z-]{8,}|eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-
 _SYSLOG = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[1;31m"}
 _QUIET = {"uvicorn": logging.WARNING, "apscheduler": logging.ERROR, "alembic": logging.WARNING, "asyncio": logging.WARNING}
+_QUIET |= {"httpx": logging.WARNING, "httpcore": logging.WARNING}  # httpx tells every URL, and a webhook's is a secret
 _LONGEST_FIELD = 16 * 1024
 
 

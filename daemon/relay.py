@@ -9,7 +9,7 @@ import msgspec
 
 from api.audit import AuditLog
 from sync.errors import StoreUnavailable
-from sync.store import events
+from sync.store import alarms, events
 from sync.store.engine import Store
 
 _log = logging.getLogger(__name__)
@@ -17,28 +17,28 @@ _log = logging.getLogger(__name__)
 EVERY = 1.0
 """Seconds between two looks."""
 
-READER = "audit"
-
 
 def relay(store: Store, audit: AuditLog) -> int:
     """Write every event that the audit file has not been told; return how many. One told twice after a crash has the same `event` number."""
     told = 0
-    while batch := events.unread(store, READER):
+    while batch := events.unread(store, events.AUDIT):
         for happening in batch:
             facts = msgspec.to_builtins(happening)
             audit.record(kind="change", action=facts.pop("kind"), **facts)
         if not audit.flush():
             return told
-        events.advance(store, READER, batch[-1].event)
+        events.advance(store, events.AUDIT, batch[-1].event)
         told += len(batch)
     return told
 
 
 async def relay_forever(store: Store, audit: AuditLog) -> None:
-    """Relay what happens until cancelled; what cannot be read or written now is told later."""
+    """Relay what happens, and notice what does not, until cancelled; what cannot be read or written now is told later."""
     while True:
         try:
             await asyncio.to_thread(relay, store, audit)
+            for name in await asyncio.to_thread(alarms.note_stale, store):
+                _log.warning("a source was last read too long ago; lookups are answered from then", extra={"event": "source.stale", "source": name})
         except StoreUnavailable as error:
             _log.warning("the audit file is not told what happens now; it will be", extra={"event": "relay.store", "why": str(error)})
         await asyncio.sleep(EVERY)

@@ -24,6 +24,7 @@ from daemon.process import Program, child_command
 from daemon.relay import relay, relay_forever
 from daemon.version import VERSION
 from daemon.web import FINISH_WITHIN, Exchange, Web
+from daemon.webhooks import Webhooks
 from sync.errors import RosterError, StoreUnavailable
 from sync.store import keychanges, keyring, nodes, people, runs, sources
 from sync.store.engine import Store, open_store
@@ -70,6 +71,7 @@ class Daemon:
         self._clock = Clock(store, config.sources, self._children.wake, self._tidy)
         self._app = Exchange()
         self._web = Web(self._app, list(listeners), tls)
+        self._webhooks = Webhooks(store)
         self._name = f"{socket.gethostname()}/{os.getpid()}"
         self._vault: Vault
         self._going: dict[asyncio.Task[None], str] = {}
@@ -87,6 +89,7 @@ class Daemon:
             "web": self._web.serve(), "children": self._children.run(), "reload": self._reload_when_told(), "watchdog": self._feed_watchdog(),
             "relay": relay_forever(self._store, self._audit), "announcer": self._announce_forever(),
         }  # fmt: skip
+        await self._webhooks.follow(self._config.webhooks)
         self._going = {asyncio.create_task(part, name=name): name for name, part in parts.items()}
         await self._web.ready()
         self._clock.start()
@@ -111,7 +114,7 @@ class Daemon:
         _log.info("rosterd ends", extra={"event": "daemon.stopping"})
         self._stopping.set()
         self._web.stop()
-        await asyncio.gather(asyncio.to_thread(self._clock.stop), self._children.stop())
+        await asyncio.gather(asyncio.to_thread(self._clock.stop), self._children.stop(), self._webhooks.stop())
         for part, name in self._going.items():
             if name not in ("web", "children"):
                 part.cancel()
@@ -146,6 +149,7 @@ class Daemon:
         await self._app.put(await asyncio.to_thread(build, self._context(config, vault)))
         self._vault = vault
         await asyncio.to_thread(nodes.announce, self._store, self._name, vault.key_names)
+        await self._webhooks.follow(config.webhooks)
         self._clock.set_sources(config.sources)
         needs_restart = _needs_restart(self._config, config)
         self._config = config

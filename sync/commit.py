@@ -60,6 +60,7 @@ class Commit:
                 dropped = msgspec.json.encode(one.person.dropped).decode()
                 keepings.append(Keeping(old, new, b"" if withheld else plan.fingerprint(one.person), dropped))
                 self._record(old, new, dropped if one.person.dropped else None)
+            self._tell_of_people("user.disabled", (one.plan.user_id for one in keepings if "disabled" in one.plan.kinds))
             self._keeper.keep(keepings)
             self._log.flush(self._connection)
             self._tick()
@@ -93,6 +94,7 @@ class Commit:
         for user_id in leaving:
             finding = picture.departed[user_id]
             self._add("missing", users[user_id], reason=finding.why, evidence=finding.evidence)
+        self._tell_of_people("user.missing", leaving)
         self._keeper.unproven(list(picture.unproven), read_at)
         for user_id, finding in picture.unproven.items():
             self._add("unproven", users[user_id], reason=finding.why, evidence=finding.evidence)
@@ -111,6 +113,7 @@ class Commit:
         self._keeper.removed(gone)
         for user_id in gone:
             self._add("removed", users[user_id], reason="missing for longer than the grace period and at least two more complete reads")
+        self._tell_of_people("user.removed", gone)
 
     def _addresses(self) -> None:
         contested: list[Contested] = list(settle(self._connection, self._now))
@@ -161,6 +164,10 @@ class Commit:
         rows = ({"user_id": user_id, "key_id": key_id, "run_id": self._run_id, "detail": detail or None} for user_id, key_id in keys)
         events.record_all(self._connection, kind, issuing.BY, self._now, rows)
 
+    def _tell_of_people(self, kind: str, user_ids: Iterable[str]) -> None:
+        rows = ({"user_id": user_id, "run_id": self._run_id, "detail": {"source": self._source.name}} for user_id in user_ids)
+        events.record_all(self._connection, kind, issuing.BY, self._now, rows)
+
     def _log_key(self, kind: str, issued: issuing.Issued, reason: str) -> None:
         self._log.add(kind, user_id=issued.user_id, external_id=issued.external_id, email=issued.email, after={"name": issued.name}, reason=reason)
 
@@ -175,6 +182,10 @@ def settle_holds(connection: Connection, source: str, run_id: str, picture: Pict
     holds.record_losses(connection, source, run_id, ruling.counted, now)
     if ruling.held:
         holds.open_hold(connection, source, run_id, ruling.why, ruling.withheld, now)
+        if not holds.repeats(connection, run_id):
+            people = len({loss.user_id for loss in ruling.withheld})
+            detail = {"source": source, "why": ruling.why, "people": people}
+            events.record(connection, "run.held", issuing.BY, now, run_id=run_id, detail=detail)
         return
     holds.close(connection, source, "open", "superseded", now)
     holds.narrow_silence(connection, source, frozenset(ruling.silent), now)

@@ -15,6 +15,7 @@ from daemon.config.settings import Config
 from daemon.config.sources import build_source
 from daemon.config.tables import STORE
 from daemon.config.values import Wrong
+from daemon.config.webhooks import build_webhooks
 from sync.errors import ConfigError
 from sync.settings import Secret
 
@@ -78,7 +79,8 @@ def _build(root: Section, path: Path, problems: list[str]) -> Config:
     sources = tuple(build_source(section, rank, files) for rank, section in enumerate(listed) if section["kind"] == "ldap")
     kinds = {section["name"]: section["kind"] for section in listed if section["name"]}
     policies = build_policies(tables["keys"].lists["issue"], kinds)
-    return Config(path, store, http, audit, api, vault, tables["keys"]["revive_within"], policies, sources)
+    webhooks = build_webhooks(root.lists["webhook"], files)
+    return Config(path, store, http, audit, api, vault, tables["keys"]["revive_within"], policies, sources, webhooks)
 
 
 def _vault_secret(section: Section, files: Files, problems: list[str]) -> Secret:

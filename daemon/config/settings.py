@@ -34,6 +34,15 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """One `[[webhook]]`: where to, what signs, and which kinds of events. The URL may hold a secret, so it is one."""
+
+    url: Secret
+    secret: Secret
+    events: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration without a mistake. `path` is its file; `revive_within` in seconds."""
 
@@ -46,3 +55,4 @@ class Config:
     revive_within: int
     policies: tuple[Policy, ...]
     sources: tuple[SourceSettings, ...]
+    webhooks: tuple[WebhookSettings, ...] = ()

@@ -189,15 +189,13 @@ SCIM = Table(
     tables={"oauth2": OAUTH2, "schedule": SCHEDULE, "guard": GUARD},
 )
 SCIM_PUSH = Table(_ANY_SOURCE, tables={"guard": GUARD})
+TOLD = ("run.failed", "run.held", "user.disabled", "user.missing", "user.removed", "key.issued", "key.disabled", "source.stale")
 WEBHOOK = Table(
     {
         "url_file": Field(some, required=True),
         "secret_file": Field(some, required=True),
-        "events": Field(
-            texts(choice("run.held", "run.failed", "user.disabled", "source.stale")), ["run.held", "run.failed", "user.disabled", "source.stale"]
-        ),
+        "events": Field(texts(choice(*TOLD)), ["run.held", "run.failed", "user.disabled", "source.stale"]),
     },
-    later=True,
 )
 SOURCES = Kinds({"ldap": LDAP, "scim": SCIM, "scim-push": SCIM_PUSH})
 ROOT = Table(

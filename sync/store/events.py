@@ -15,8 +15,11 @@ from sync.store.engine import Store, many
 from sync.store.rows import decoded
 from sync.store.views import must_rfc3339
 
-READERS = ("audit",)
-"""Who reads the outbox; an event is forgotten once all have."""
+AUDIT = "audit"
+"""The reader that is always there."""
+
+LONGEST_KEPT_MS = 3 * 86_400_000
+"""How long an event waits for a reader other than the audit file; then it is forgotten untold."""
 
 _PLACE = "events:"
 _COLUMNS = ("at", "kind", "by", "run_id", "user_id", "key_id", "jti", "detail")
@@ -25,7 +28,8 @@ _INSERT = f"insert into event ({', '.join(_COLUMNS)}) values ({', '.join(':' + n
 
 class Happening(msgspec.Struct, omit_defaults=True, frozen=True):
     """One event as it is told. `kind` = key.issued, key.imported, key.renamed, key.expiry, key.enabled, key.disabled, key.rotated, key.renewed,
-    key.deleted, token.issued, token.revoked, user.blocked, user.unblocked, address.given; `by` = who, as in "cli:ann", "admin:JTI", "sync"."""
+    key.deleted, token.issued, token.revoked, user.blocked, user.unblocked, user.disabled, user.missing, user.removed, address.given, run.failed,
+    run.held, source.stale; `by` = who, as in "cli:ann", "admin:JTI", "sync"."""
 
     event: int
     at: str
@@ -53,29 +57,45 @@ def unread(store: Store, reader: str, most: int = 1000) -> list[Happening]:
     """Return the next events that this reader has not been told, oldest first."""
     query = text("select * from event where id > :place order by id limit :most")
     with store.read() as connection:
-        rows = connection.execute(query, {"place": _place(connection, reader), "most": most}).all()
+        rows = connection.execute(query, {"place": _places(connection).get(reader, 0), "most": most}).all()
     return [
         Happening(row.id, must_rfc3339(row.at), row.kind, row.by, row.run_id, row.user_id, row.key_id, row.jti, decoded(row.detail)) for row in rows
     ]
 
 
-def advance(store: Store, reader: str, last: int) -> None:
-    """Remember that this reader was told everything up to the event `last`; forget what every reader has been told."""
+def declare_readers(store: Store, readers: Iterable[str]) -> None:
+    """Say who reads beside the audit file: a new reader begins with what happens from now on, one that is not named any more is forgotten."""
+    wanted = {*readers, AUDIT}
     with store.write() as connection:
-        connection.execute(
-            text(
-                "insert into meta (name, value) values (:name, :value) on conflict (name) do update set value = excluded.value"
-                " where cast(meta.value as integer) < cast(excluded.value as integer)"
-            ),
-            {"name": _PLACE + reader, "value": str(last)},
-        )
-        slowest = min(_place(connection, one) for one in READERS)
-        connection.execute(text("delete from event where id <= :id"), {"id": slowest})
+        known = _places(connection)
+        many(connection, "delete from meta where name = :name", [{"name": _PLACE + reader} for reader in known.keys() - wanted])
+        last = connection.execute(text("select coalesce(max(id), 0) from event")).scalar_one()
+        for reader in wanted - known.keys():
+            _put(connection, reader, 0 if reader == AUDIT else last)
 
 
-def _place(connection: Connection, reader: str) -> int:
-    found = connection.execute(text("select value from meta where name = :name"), {"name": _PLACE + reader}).scalar_one_or_none()
-    return int(found or 0)
+def advance(store: Store, reader: str, last: int) -> None:
+    """Remember that this reader was told everything up to the event `last`; forget what every reader has been told, or has left for too long."""
+    with store.write() as connection:
+        places = _places(connection)
+        if last > places.get(reader, 0):
+            _put(connection, reader, last)
+            places[reader] = last
+        told = places.get(AUDIT, 0)
+        facts = {"slowest": min([told, *places.values()]), "audit": told, "old": store.now() - LONGEST_KEPT_MS}
+        connection.execute(text("delete from event where id <= :slowest or (id <= :audit and at < :old)"), facts)
+
+
+def _places(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(text("select name, value from meta where name like 'events:%'"))
+    return {row[0].removeprefix(_PLACE): int(row[1]) for row in rows}
+
+
+def _put(connection: Connection, reader: str, place: int) -> None:
+    connection.execute(
+        text("insert into meta (name, value) values (:name, :value) on conflict (name) do update set value = excluded.value"),
+        {"name": _PLACE + reader, "value": str(place)},
+    )
 
 
 def _encoded(detail: dict[str, Any] | None) -> str | None:

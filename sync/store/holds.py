@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, text
 
-from sync.store.engine import Store
-
 DAY_MS = 86_400_000
 Item = tuple[str, str]
 """(user id, what they would lose)."""
@@ -80,15 +78,14 @@ def consume(connection: Connection, source: str, run_id: str, now: int) -> None:
     )
 
 
-def repeats(store: Store, run_id: str) -> bool:
+def repeats(connection: Connection, run_id: str) -> bool:
     """Tell whether the hold of this run withholds exactly what the open one before it did: one alarm for each distinct set (rule 3)."""
     query = text(
         "select p.run_id from hold h join hold p on p.source = h.source and p.run_id <> h.run_id and p.closed_at = h.opened_at"
         " where h.run_id = :run and p.state = 'superseded'"
     )
-    with store.read() as connection:
-        before = connection.execute(query, {"run": run_id}).scalars().all()
-        return any(_items(connection, one) == _items(connection, run_id) for one in before)
+    before = connection.execute(query, {"run": run_id}).scalars().all()
+    return any(_items(connection, one) == _items(connection, run_id) for one in before)
 
 
 def _in_state(connection: Connection, source: str, state: str) -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from sync.errors import Conflict, LeaseLost, NotFound, RosterError, RunCancelled
+from sync.store import alarms
 from sync.store.engine import Store
 from sync.store.runs import get
 from sync.store.views import RunView
@@ -185,6 +186,8 @@ def _record_killed(connection: Connection, run_id: str, now: int, why: str = "")
 
 
 def _end(connection: Connection, run_id: str, state: str, error: dict[str, str], now: int) -> None:
+    if state == "failed":
+        alarms.run_failed(connection, run_id, error, now)
     connection.execute(
         text("update run set state = :state, error = :error, finished_at = :now where id = :id and state = 'running'"),
         {"state": state, "error": msgspec.json.encode(error).decode(), "now": now, "id": run_id},

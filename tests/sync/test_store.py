@@ -375,6 +375,12 @@ def test_a_bug_of_ours_is_not_blamed_on_the_store(world: World) -> None:
         runs.get(world.store, object())  # type: ignore[arg-type]
 
 
+def repeats(world: World) -> bool:
+    run = world.sync(expect="held")
+    with world.store.read() as connection:
+        return holds.repeats(connection, run.id)
+
+
 def test_the_same_hold_again_is_no_new_alarm(world: World) -> None:
     """One alarm for each distinct set: the same people again are none, one more is, and so are the same after all had come back."""
     world.people(100)
@@ -385,12 +391,12 @@ def test_the_same_hold_again_is_no_new_alarm(world: World) -> None:
         if more:
             gone[more] = world.directory.people.pop(more)
         world.clock.forward(seconds=60)
-        told.append(holds.repeats(world.store, world.sync(expect="held").id))
+        told.append(repeats(world))
     world.directory.people |= gone
     world.clock.forward(seconds=60)
     world.sync()
     for external_id in gone:
         world.directory.people.pop(external_id)
     world.clock.forward(seconds=60)
-    told.append(holds.repeats(world.store, world.sync(expect="held").id))
+    told.append(repeats(world))
     assert told == [False, True, False, False]

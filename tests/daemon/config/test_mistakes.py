@@ -92,7 +92,10 @@ ADDED = [
     ("[[source]]\nname = 'two'\nurls = ['ldaps://x']\nbase = 'dc=two'", "[[source]] two: kind: is missing"),
     ("[[source]]\nname = 'two'\nkind = 'scim'\nurl = 'https://x/scim/v2'", '[[source]] two: kind: "scim" is not available yet'),
     ("[[source]]\nname = 'two'\nkind = 'nis'\nurls = ['ldaps://x']", '[[source]] two: kind: must be "ldap"'),
-    ("[[webhook]]\nurl_file = 'a'\nsecret_file = 'b'", "[[webhook]] number 1: is not available yet"),
+    (
+        "[[webhook]]\nurl_file = 'jwt.secret'\nsecret_file = 'jwt.secret'",
+        "[[webhook]] number 1: url_file: must hold an https:// URL (http:// only to this machine), without a user name",
+    ),
     ("[[auth.issuer]]\nissuer = 'https://idp'\naudience = 'x'", "[[auth.issuer]] https://idp: is not available yet"),
     ("[auth.proxy]\n", "[auth.proxy]: is not available yet"),
     ("[[keys.issue]]\n", "[[keys.issue]] number 1: name: is missing"),
