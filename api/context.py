@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api.audit import AuditLog
+from api.metrics import Metrics
 from api.settings import ApiSettings
 from sync.store.engine import Store
 from sync.vault import Mint, Vault, mint_value
@@ -25,3 +26,4 @@ class ApiContext:
     stopping: asyncio.Event
     version: str
     mint: Mint = mint_value
+    metrics: Metrics = field(default_factory=Metrics)

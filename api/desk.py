@@ -41,7 +41,10 @@ class Desk:
 
     def slow_down(self, refusal: Refusal, client: str) -> Refusal:
         """Return the refusal, or the 429 that replaces a 401 when this client has failed too often."""
-        wait = self.throttle.fail(client) if refusal.status == 401 else 0
+        if refusal.status != 401:
+            return refusal
+        wait = self.throttle.fail(client)
+        self.context.metrics.count_failure(429 if wait else 401)
         if not wait:
             return refusal
         return Refusal(429, "too_many_failures", "Too many failed authentications from this address.", headers=(("Retry-After", str(wait)),))

@@ -26,3 +26,4 @@ class ApiSettings:
     trusted_proxies: tuple[str, ...] = ()
     max_body: int = 65_536
     max_streams: int = 32
+    metrics_token: Secret | None = None

@@ -15,6 +15,7 @@ from pathlib import Path
 from api.app import build
 from api.audit import AuditLog
 from api.context import ApiContext
+from api.metrics import Metrics
 from daemon import handover, systemd
 from daemon.children import Children
 from daemon.clock import Clock
@@ -67,6 +68,7 @@ class Daemon:
         self._told_to_stop, self._told_to_reload = asyncio.Event(), asyncio.Event()
         self._stopping = asyncio.Event()  # what open streams wait for
         self._audit = AuditLog(config.audit.path, config.audit.keep)
+        self._metrics = Metrics()
         self._children = Children(store, self._program, self._patience)
         self._clock = Clock(store, config.sources, self._children.wake, self._tidy)
         self._app = Exchange()
@@ -160,7 +162,9 @@ class Daemon:
             _log.warning("some of what changed needs a restart", extra=facts)
 
     def _context(self, config: Config, vault: Vault) -> ApiContext:
-        return ApiContext(self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION)
+        return ApiContext(
+            self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION, metrics=self._metrics
+        )  # fmt: skip
 
     def _open_vault(self, config: Config) -> Vault:
         vault = Vault.parse(config.vault_secret)

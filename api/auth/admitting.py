@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,6 +55,17 @@ async def admit_local(connection: Connection, _: BaseRouteHandler) -> None:
     peer = connection.scope.get("client")
     if not desk.clients.is_local(peer[0] if peer else "", connection.scope["headers"]):
         await _admit(connection, frozenset({"admin"}))
+
+
+async def admit_monitoring(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let pass who may on this machine, and whoever brings the token of [http] metrics_token_file. Raises Refusal."""
+    desk: Desk = connection.app.state.desk
+    token = desk.context.settings.metrics_token
+    if token is not None:
+        for name, value in connection.scope["headers"]:
+            if name == b"authorization" and hmac.compare_digest(value, b"Bearer " + token.reveal().encode()):
+                return
+    await admit_local(connection, handler)
 
 
 async def _admit(connection: Connection, roles: frozenset[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -89,7 +90,7 @@ def _answer(scope: Any, segment: str | None) -> ASGIApp:
     desk: Desk = scope["litestar_app"].state.desk
     event_id = event_id_of(scope)
     trail = Trail(desk.client(scope))
-    outcome = ""
+    outcome, began = "", time.perf_counter()
     try:
         reply, outcome = _look_up(desk, scope["headers"], segment, trail)
         return reply
@@ -99,6 +100,7 @@ def _answer(scope: Any, segment: str | None) -> ASGIApp:
         return error_reply(refusal, event_id)
     finally:
         _record(desk, event_id, trail, outcome)
+        desk.context.metrics.count_lookup(outcome, time.perf_counter() - began)
 
 
 def _look_up(desk: Desk, headers: Any, segment: str | None, trail: Trail) -> tuple[Reply, str]:

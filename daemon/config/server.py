@@ -94,6 +94,7 @@ def build_api(section: Section, http: HttpSettings, files: Files) -> ApiSettings
         hosts=http.hosts,
         trusted_proxies=http.trusted_proxies,
         public_url=http.public_url,
+        metrics_token=http.metrics_token,
     )
 
 
