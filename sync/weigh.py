@@ -89,11 +89,13 @@ def _losses_of(old: Kept, new: UserPlan, now: int) -> dict[Loss, str]:
 
 
 def _find_key_losses(connection: Connection, staging: Staging, source: str, rules: tuple[Rule, ...], now: int, picture: Picture) -> None:
-    picture.leaving = kept.leaving_a_group(connection, source, [rule.name for rule in rules if rule.disables], now)
+    leaving = kept.leaving_a_group(connection, source, [rule.name for rule in rules if rule.disables], now)
+    picture.leaving = [(key_id, user_id, policy) for key_id, user_id, policy, _ in leaving]
     members = staging.members(connection)
     reasons = {rule.name: vanished(rule, picture.proof.groups_found, members.get(rule.name, 0)) for rule in rules}
-    for _, user_id, policy in picture.leaving:
-        picture.losses[Loss(user_id, "key")] = f"left every group of the policy {policy}"
+    for _, user_id, policy, working in leaving:
+        if working or reasons[policy]:
+            picture.losses[Loss(user_id, "key")] = f"left every group of the policy {policy}"
         if reasons[policy]:
             picture.forced[Loss(user_id, "key")] = reasons[policy]
 

@@ -84,22 +84,23 @@ def ids_of(connection: Connection, source: str, matched: str) -> list[str]:
     return [row[0] for row in connection.execute(query, {"matched": matched, "source": source})]
 
 
-def leaving_a_group(connection: Connection, source: str, policies: Sequence[str], now: int) -> list[tuple[str, str, str]]:
-    """Return (key id, user id, policy) of enabled keys whose staged, active owner no longer meets the key's policy.
+def leaving_a_group(connection: Connection, source: str, policies: Sequence[str], now: int) -> list[tuple[str, str, str, bool]]:
+    """Return (key id, user id, policy, working) of enabled keys whose staged, active owner no longer meets the key's policy.
 
+    `working` = the owner is active before this run too; who comes back without the group must not come back with the key.
     Nobody leaves a group by an entry too big to read: what groups it is in is not known.
     """
     if not policies:
         return []
     query = text(
-        'select k.id, k.user_id, k.policy from virtual_key k join "user" u on u.id = k.user_id'
-        " join staged s on s.external_id = u.external_id"
-        " where u.source = :source and u.state = 'active' and s.active and not s.bare"
+        "select k.id, k.user_id, k.policy, u.state = 'active' and (u.expires_at is null or u.expires_at > :now)"
+        ' from virtual_key k join "user" u on u.id = k.user_id join staged s on s.external_id = u.external_id'
+        " where u.source = :source and s.active and not s.bare"
         " and k.enabled and k.deleted_at is null and k.policy in :policies"
         " and (k.expires_at is null or k.expires_at > :now)"
         " and not exists (select 1 from staged_policy p where p.external_id = u.external_id and p.policy = k.policy)"
     ).bindparams(bindparam("policies", expanding=True))
-    return [(row[0], row[1], row[2]) for row in connection.execute(query, {"source": source, "policies": list(policies), "now": now})]
+    return [(row[0], row[1], row[2], bool(row[3])) for row in connection.execute(query, {"source": source, "policies": list(policies), "now": now})]
 
 
 def over_quarantine(connection: Connection, source: str, before: int) -> list[tuple[str, str, bool]]:
