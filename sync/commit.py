@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -176,9 +176,14 @@ class Commit:
 
 
 def settle_holds(connection: Connection, source: str, run_id: str, picture: Picture, now: int) -> None:
-    """Write what the ruling means for holds, approvals and the limits of the next 24 hours."""
+    """Write what the ruling means for holds, approvals and the limits of the next 24 hours.
+
+    A read that proves nothing about the people of an approval, an open hold or a silence leaves them as they are: they neither went nor came back.
+    """
     ruling = picture.ruling
-    holds.consume(connection, source, run_id, now)
+    unseen = frozenset[str]() if picture.proof.complete else picture.unproven.keys()
+    if not _concern(holds.standing(connection, source, now) or (), unseen):
+        holds.consume(connection, source, run_id, now)
     holds.record_losses(connection, source, run_id, ruling.counted, now)
     if ruling.held:
         holds.open_hold(connection, source, run_id, ruling.why, ruling.withheld, now)
@@ -187,5 +192,11 @@ def settle_holds(connection: Connection, source: str, run_id: str, picture: Pict
             detail = {"source": source, "why": ruling.why, "people": people}
             events.record(connection, "run.held", issuing.BY, now, run_id=run_id, detail=detail)
         return
-    holds.close(connection, source, "open", "superseded", now)
-    holds.narrow_silence(connection, source, frozenset(ruling.silent), now)
+    if not _concern(holds.waiting(connection, source), unseen):
+        holds.close(connection, source, "open", "superseded", now)
+    unclear = {item for item in holds.silenced(connection, source) if item[0] in picture.unproven}
+    holds.narrow_silence(connection, source, ruling.silent | unclear, now)
+
+
+def _concern(items: Iterable[holds.Item], people: Collection[str]) -> bool:
+    return any(user_id in people for user_id, _ in items)
