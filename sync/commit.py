@@ -103,8 +103,11 @@ class Commit:
             self._keeper.release(self._ended_quarantines())
 
     def _ended_quarantines(self) -> list[tuple[str, str]]:
-        withheld = self._picture.ruling.withheld
-        return [(matched, user_id) for matched, user_id in self._picture.over_quarantine if Loss(user_id, "address") not in withheld]
+        """Return what to free. Looked up again: what another source's commit has made a loss meanwhile waits until the guard has seen it."""
+        losses, withheld = self._picture.losses, self._picture.ruling.withheld
+        ended = kept.over_quarantine(self._connection, self._source.name, self._now - self._source.guard.address_quarantine * 1000, self._now)
+        mine = ((one, Loss(one.user_id, "address")) for one in ended)
+        return [(one.matched, one.user_id) for one, loss in mine if loss not in withheld and (not one.costs or loss in losses)]
 
     def _removals(self, missing: list[str], users: dict[str, Kept]) -> None:
         self._keeper.still_missing(missing)

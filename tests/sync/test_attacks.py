@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from sync.directory import Refused
+from dataclasses import replace
+
+from sync.address import normalise
+from sync.directory import Listed, Refused
+from sync.run import perform
 from sync.settings import Policy
-from sync.store import runs, sources
+from sync.store import people, runs, sources
+from sync.store.lease import Progress
 from tests.sync.world import World
 
 
@@ -61,3 +66,53 @@ def test_a_read_that_proves_nothing_closes_no_hold(world: World) -> None:
     world.sync()
     assert (hold := sources.get_source(world.store, "corp").open_hold)
     assert hold.run == held.id
+
+
+def test_one_address_written_over_everybodys_takes_nobodys_last_one_unseen(world: World) -> None:
+    """A directory that gives everyone the same address takes the last one they hold: the guard weighs that when the quarantine ends."""
+    world.people(50)
+    world.sync()
+    for number in range(50):
+        world.directory.change(f"id-p{number}", emails=(Listed("info@corp.example", normalise("info@corp.example")),))
+    world.sync()
+    for _ in range(3):
+        world.clock.forward(days=4)
+        run = runs.request(world.store, "corp", trigger="cli", requested_by="test")
+        ended = perform(world.setting(), run.id)
+    assert (ended.state, ended.counts["withheld"]) == ("held", 50)
+    assert all(world.lookup(f"p{number}@corp.example").outcome == "found" for number in range(50))
+
+
+def test_an_address_is_weighed_also_when_somebody_elsewhere_lists_it_at_the_last_moment(world: World) -> None:
+    """Another source commits its claim between this one's plan and commit: the address stays until the guard has seen it."""
+    world.guard(max_removed=0, max_removed_percent=0)
+    world.add_source("partner")
+    world.directory.add("ann", "ann@corp.example", "a@corp.example")
+    world.directories["partner"].add("eve", "eve@corp.example")
+    world.sync()
+    world.sync("partner")
+    world.directory.add("ann", "ann@corp.example")
+    world.sync()
+    world.clock.forward(days=8)
+    world.directories["partner"].add("eve", "eve@corp.example", "a@corp.example")
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.phase == "keys":
+            world.sync("partner")
+
+    run = runs.request(world.store, "corp", trigger="cli", requested_by="test")
+    ended = perform(replace(world.setting(), progress=meanwhile), run.id)
+    assert people.get_user(world.store, world.lookup("a@corp.example").user_id).external_id == "id-ann", ended
+
+
+def test_an_ended_quarantine_costs_nobody_anything_in_a_read_that_frees_nothing(world: World) -> None:
+    """Only a complete read frees addresses; until then none is counted as lost."""
+    world.guard(max_removed=0, max_removed_percent=0)
+    world.directory.add("ann", "ann@corp.example", "a@corp.example")
+    world.sync()
+    world.directory.add("eve", "eve@corp.example", "a@corp.example")
+    world.directory.add("ann", "ann@corp.example")
+    world.sync()
+    world.clock.forward(days=8)
+    world.directory.refused = [Refused("uid=x", "shows no id")]
+    world.sync()
