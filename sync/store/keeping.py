@@ -80,6 +80,7 @@ class Keeper:
             user_ids,
             read_at=read_at,
         )
+        self._touch_claims(user_ids)  # who is missing keeps what they hold, and claims nothing any more
 
     def unproven(self, user_ids: Sequence[str], read_at: int | None) -> None:
         """Mark these users as absent without proof; everything they have stays."""
@@ -96,11 +97,7 @@ class Keeper:
             "update \"user\" set state = 'removed', removed_at = :now, updated_at = :now, missing_since = null, unproven_since = null where id = :id",
             user_ids,
         )
-        for user_id in user_ids:
-            self._connection.execute(
-                text("insert into touched select matched from claim where user_id = :id and matched not in (select matched from touched)"),
-                {"id": user_id},
-            )
+        self._touch_claims(user_ids)
         self._each("update claim set held = false where user_id = :id", user_ids)
         self._touch((), user_ids)
 
@@ -163,6 +160,9 @@ class Keeper:
             )
             self._group_ids[external_id] = int(added.scalar_one())
         return self._group_ids[external_id]
+
+    def _touch_claims(self, user_ids: Sequence[str]) -> None:
+        self._each("insert into touched (matched) select matched from claim where user_id = :id on conflict do nothing", user_ids)
 
     def _touch(self, addresses: Iterable[str], users: Iterable[str]) -> None:
         for table, column, values in (("touched", "matched", addresses), ("touched_user", "user_id", users)):

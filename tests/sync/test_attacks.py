@@ -83,6 +83,18 @@ def test_one_address_written_over_everybodys_takes_nobodys_last_one_unseen(world
     assert all(world.lookup(f"p{number}@corp.example").outcome == "found" for number in range(50))
 
 
+def test_an_entry_deleted_settles_the_conflict_it_was_in(world: World) -> None:
+    """Two equal claims, one entry deleted: the other gets the address in that run."""
+    world.directory.add("ann", "ann@corp.example", "team@corp.example")
+    world.directory.add("bob", "bob@corp.example", "team@corp.example")
+    world.sync()
+    assert world.lookup("team@corp.example").outcome == "address_contested"
+    world.directory.people.pop("id-bob")
+    world.sync()
+    found = world.lookup("team@corp.example")
+    assert (found.outcome, found.email) == ("found", "ann@corp.example")
+
+
 def test_an_address_is_weighed_also_when_somebody_elsewhere_lists_it_at_the_last_moment(world: World) -> None:
     """Another source commits its claim between this one's plan and commit: the address stays until the guard has seen it."""
     world.guard(max_removed=0, max_removed_percent=0)
