@@ -83,6 +83,27 @@ def test_one_address_written_over_everybodys_takes_nobodys_last_one_unseen(world
     assert all(world.lookup(f"p{number}@corp.example").outcome == "found" for number in range(50))
 
 
+def test_whoever_was_removed_is_forgotten_whatever_they_were_spared_before(world: World) -> None:
+    """Names and addresses go after forget_after, also of somebody whose last change had been withheld."""
+    world.guard(max_removed=0, max_removed_percent=0)
+    world.people(3)
+    world.sync()
+    world.directory.change("id-p0", emails=())
+    world.sync(expect="held")
+    world.directory.people.pop("id-p0")
+    held = world.sync(expect="held")
+    runs.approve(world.store, held.id, "cli:admin")
+    world.sync()
+    for _ in range(4):
+        world.clock.forward(days=4)
+        world.sync()
+    user = people.find_user(world.store, "p0@corp.example")
+    assert user.state == "removed"
+    world.clock.forward(days=400)
+    people.forget_removed(world.store, 365 * 86_400_000)
+    assert people.get_user(world.store, user.id).name == ""
+
+
 def test_an_entry_deleted_settles_the_conflict_it_was_in(world: World) -> None:
     """Two equal claims, one entry deleted: the other gets the address in that run."""
     world.directory.add("ann", "ann@corp.example", "team@corp.example")
