@@ -104,6 +104,19 @@ def test_whoever_was_removed_is_forgotten_whatever_they_were_spared_before(world
     assert people.get_user(world.store, user.id).name == ""
 
 
+def test_one_person_at_once_is_not_a_hundred(world: World) -> None:
+    """`--only` with an address that everybody lists does not lead everybody past the guard."""
+    for number in range(60):
+        world.directory.add(f"p{number}", f"p{number}@corp.example", "info@corp.example")
+    world.sync()
+    for number in range(60):
+        world.directory.people.pop(f"id-p{number}")
+    refused = world.sync(only="info@corp.example", expect="failed")
+    assert refused.error
+    assert refused.error.code == "too_many_people"
+    assert world.sync(only="p7@corp.example").counts["missing"] == 1
+
+
 def test_an_entry_deleted_settles_the_conflict_it_was_in(world: World) -> None:
     """Two equal claims, one entry deleted: the other gets the address in that run."""
     world.directory.add("ann", "ann@corp.example", "team@corp.example")
