@@ -59,7 +59,8 @@ class Commit:
                 new = plan.compare(old, one.person, user_id=one.user_id, now=self._now, withheld=withheld)
                 dropped = msgspec.json.encode(one.person.dropped).decode()
                 keepings.append(Keeping(old, new, b"" if withheld else plan.fingerprint(one.person), dropped))
-                self._record(old, new, dropped if one.person.dropped else None)
+                # Whose loss is withheld is compared again in every run; what was left out of their entry has been named.
+                self._record(old, new, dropped if one.person.dropped and (new.kinds or not withheld) else None)
             self._tell_of_people("user.disabled", (one.plan.user_id for one in keepings if "disabled" in one.plan.kinds))
             self._keeper.keep(keepings)
             self._log.flush(self._connection)
@@ -80,7 +81,9 @@ class Commit:
             before = new.before if differs else {"state": old.state if old else None}
             after = new.after if differs else {"state": new.state}
             self._log.add(kind, user_id=new.user_id, external_id=new.external_id, email=email, before=before, after=after)
-        if dropped and new.kinds:
+        if not new.kinds:
+            self._log.counts["unchanged"] += 1
+        if dropped:
             self._log.add(
                 "refused", user_id=new.user_id, external_id=new.external_id, email=email, reason="values of the entry were left out", evidence=dropped
             )
@@ -119,7 +122,7 @@ class Commit:
         self._tell_of_people("user.removed", gone)
 
     def _addresses(self) -> None:
-        contested: list[Contested] = list(settle(self._connection, self._now))
+        contested: list[Contested] = list(settle(self._connection, self._now, self._keeper.back))
         self._keeper.refresh_emails()
         names = kept.load_all(self._connection, {user for one in contested for user in (one.user_id, one.holder, *one.rivals) if user})
         for one in contested:

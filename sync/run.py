@@ -179,7 +179,7 @@ class _Attempt:
         Commit(connection, staging, frame, picture, log).apply(self._rules, complete=picture.proof.complete, only=bool(self._run.only))
         for refused in self._intake.refused:
             log.add("refused", reason=refused.why, evidence=refused.place)
-        log.counts["unchanged"] = picture.unchanged
+        log.counts["unchanged"] += picture.unchanged
         log.counts["refused"] = self._intake.refused_count + self._intake.dropped
         if self._run.dry_run:
             return

@@ -60,6 +60,8 @@ class Keeper:
         self._source = source
         self._now = now
         self._group_ids: dict[str, int] = {}
+        self.back: set[str] = set()
+        """Users who were removed and are here again: what they held before may be somebody else's now."""
         _temporary.create_all(connection, checkfirst=True)
         for table in _temporary.tables:
             connection.execute(text(f"delete from {table}"))
@@ -70,6 +72,7 @@ class Keeper:
         self._run(_UPDATE_USER, [self._user_row(one) for one in batch if one.kept is not None])
         self._claims(batch)
         self._memberships(batch)
+        self.back |= {one.plan.user_id for one in batch if one.kept is not None and one.kept.state == "removed"}
 
     def missing(self, user_ids: Sequence[str], read_at: int | None) -> None:
         """Mark these users missing: their addresses stay held, their keys are inactive from now on."""

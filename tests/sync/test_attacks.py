@@ -8,7 +8,7 @@ from sync.address import normalise
 from sync.directory import Listed, Refused
 from sync.run import perform
 from sync.settings import Policy
-from sync.store import people, runs, sources
+from sync.store import addresses, people, runs, sources
 from sync.store.lease import Progress
 from tests.sync.world import World
 
@@ -149,6 +149,42 @@ def test_an_address_is_weighed_also_when_somebody_elsewhere_lists_it_at_the_last
     run = runs.request(world.store, "corp", trigger="cli", requested_by="test")
     ended = perform(replace(world.setting(), progress=meanwhile), run.id)
     assert people.get_user(world.store, world.lookup("a@corp.example").user_id).external_id == "id-ann", ended
+
+
+def test_everybody_read_is_counted_once(world: World) -> None:
+    """Who was unproven and is seen again as before is unchanged, not uncounted."""
+    world.people(5)
+    world.sync()
+    world.directory.hidden.add("id-p1")
+    world.sync()
+    world.directory.hidden.clear()
+    assert world.sync().counts["unchanged"] == 5
+
+
+def test_who_comes_back_to_find_their_address_taken_is_reported(world: World) -> None:
+    """Removed, succeeded, back: the successor keeps the address and the run names both."""
+    world.directory.add("ann", "boss@corp.example")
+    world.directory.add("bob", "bob@corp.example")
+    world.sync()
+    ann = world.directory.people.pop("id-ann")
+    for _ in range(4):
+        world.clock.forward(days=4)
+        world.sync()
+    world.directory.add("bob", "bob@corp.example", "boss@corp.example")
+    world.sync()
+    world.directory.people["id-ann"] = ann
+    run = world.sync()
+    assert run.counts["contested"] == 1
+    assert addresses.conflicts(world.store)
+
+
+def test_a_value_left_out_is_named_in_the_run_that_left_it_out(world: World) -> None:
+    """A malformed address added to an entry that is otherwise as before appears in the change log."""
+    world.directory.add("ann", "ann@corp.example")
+    world.sync()
+    world.directory.add("ann", "ann@corp.example", dropped=[("mail", "no address", "has no @")])
+    run = world.sync()
+    assert [change.kind for change in world.changes(run)] == ["refused"]
 
 
 def test_an_ended_quarantine_costs_nobody_anything_in_a_read_that_frees_nothing(world: World) -> None:
