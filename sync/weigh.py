@@ -32,6 +32,7 @@ class Picture:
     forced: dict[Loss, str] = field(default_factory=dict)
     ruling: Ruling = field(default_factory=lambda: guard.rule(frozenset(), Scale(GuardSettings(), 0)))
     clock_jump: str = ""
+    jumped_by: int = 0
 
     def withheld(self, user_id: str) -> frozenset[str]:
         """Return what this user is not to lose in this run."""

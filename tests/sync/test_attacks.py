@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from sync import jump
 from sync.address import normalise
 from sync.directory import Listed, Refused
 from sync.run import perform
@@ -81,6 +84,32 @@ def test_one_address_written_over_everybodys_takes_nobodys_last_one_unseen(world
         ended = perform(world.setting(), run.id)
     assert (ended.state, ended.counts["withheld"]) == ("held", 50)
     assert all(world.lookup(f"p{number}@corp.example").outcome == "found" for number in range(50))
+
+
+def test_a_clock_that_jumped_ends_no_grace_and_no_quarantine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grace and quarantine are time that passed, whatever the clock was set to meanwhile."""
+    world.directory.add("ann", "ann@corp.example")
+    world.directory.add("bob", "bob@corp.example", "b@corp.example")
+    world.sync()
+    gone = world.directory.people.pop("id-ann")
+    world.directory.add("bob", "bob@corp.example")
+    world.sync()
+    for _ in range(3):
+        world.sync()
+    stamp = jump.take_stamp()
+    monkeypatch.setattr(jump, "take_stamp", lambda: replace_stamp(stamp, wall=8 * 86_400_000))
+    world.clock.forward(days=8)
+    world.sync()
+    for _ in range(3):
+        world.clock.forward(seconds=60)
+        world.sync()
+    assert world.lookup("b@corp.example").outcome == "found"
+    assert world.lookup("ann@corp.example").outcome == "found"
+    world.directory.people["id-ann"] = gone
+
+
+def replace_stamp(stamp: jump.Stamp, wall: int) -> jump.Stamp:
+    return jump.Stamp(stamp.boot, stamp.wall + wall, stamp.since_boot)
 
 
 def test_whoever_was_removed_is_forgotten_whatever_they_were_spared_before(world: World) -> None:
