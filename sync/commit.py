@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -59,7 +59,8 @@ class Commit:
                 new = plan.compare(old, one.person, user_id=one.user_id, now=self._now, withheld=withheld)
                 dropped = msgspec.json.encode(one.person.dropped).decode()
                 keepings.append(Keeping(old, new, b"" if withheld else plan.fingerprint(one.person), dropped))
-                self._record(old, new, dropped if one.person.dropped else None)
+                # Whose loss is withheld is compared again in every run; what was left out of their entry has been named.
+                self._record(old, new, dropped if one.person.dropped and (new.kinds or not withheld) else None)
             self._tell_of_people("user.disabled", (one.plan.user_id for one in keepings if "disabled" in one.plan.kinds))
             self._keeper.keep(keepings)
             self._log.flush(self._connection)
@@ -80,7 +81,9 @@ class Commit:
             before = new.before if differs else {"state": old.state if old else None}
             after = new.after if differs else {"state": new.state}
             self._log.add(kind, user_id=new.user_id, external_id=new.external_id, email=email, before=before, after=after)
-        if dropped and new.kinds:
+        if not new.kinds:
+            self._log.counts["unchanged"] += 1
+        if dropped:
             self._log.add(
                 "refused", user_id=new.user_id, external_id=new.external_id, email=email, reason="values of the entry were left out", evidence=dropped
             )
@@ -103,8 +106,11 @@ class Commit:
             self._keeper.release(self._ended_quarantines())
 
     def _ended_quarantines(self) -> list[tuple[str, str]]:
-        withheld = self._picture.ruling.withheld
-        return [(matched, user_id) for matched, user_id in self._picture.over_quarantine if Loss(user_id, "address") not in withheld]
+        """Return what to free. Looked up again: what another source's commit has made a loss meanwhile waits until the guard has seen it."""
+        losses, withheld = self._picture.losses, self._picture.ruling.withheld
+        ended = kept.over_quarantine(self._connection, self._source.name, self._now - self._source.guard.address_quarantine * 1000, self._now)
+        mine = ((one, Loss(one.user_id, "address")) for one in ended)
+        return [(one.matched, one.user_id) for one, loss in mine if loss not in withheld and (not one.costs or loss in losses)]
 
     def _removals(self, missing: list[str], users: dict[str, Kept]) -> None:
         self._keeper.still_missing(missing)
@@ -116,7 +122,7 @@ class Commit:
         self._tell_of_people("user.removed", gone)
 
     def _addresses(self) -> None:
-        contested: list[Contested] = list(settle(self._connection, self._now))
+        contested: list[Contested] = list(settle(self._connection, self._now, self._keeper.back))
         self._keeper.refresh_emails()
         names = kept.load_all(self._connection, {user for one in contested for user in (one.user_id, one.holder, *one.rivals) if user})
         for one in contested:
@@ -176,9 +182,14 @@ class Commit:
 
 
 def settle_holds(connection: Connection, source: str, run_id: str, picture: Picture, now: int) -> None:
-    """Write what the ruling means for holds, approvals and the limits of the next 24 hours."""
+    """Write what the ruling means for holds, approvals and the limits of the next 24 hours.
+
+    A read that proves nothing about the people of an approval, an open hold or a silence leaves them as they are: they neither went nor came back.
+    """
     ruling = picture.ruling
-    holds.consume(connection, source, run_id, now)
+    unseen = frozenset[str]() if picture.proof.complete else picture.unproven.keys()
+    if not _concern(holds.standing(connection, source, now) or (), unseen):
+        holds.consume(connection, source, run_id, now)
     holds.record_losses(connection, source, run_id, ruling.counted, now)
     if ruling.held:
         holds.open_hold(connection, source, run_id, ruling.why, ruling.withheld, now)
@@ -187,5 +198,11 @@ def settle_holds(connection: Connection, source: str, run_id: str, picture: Pict
             detail = {"source": source, "why": ruling.why, "people": people}
             events.record(connection, "run.held", issuing.BY, now, run_id=run_id, detail=detail)
         return
-    holds.close(connection, source, "open", "superseded", now)
-    holds.narrow_silence(connection, source, frozenset(ruling.silent), now)
+    if not _concern(holds.waiting(connection, source), unseen):
+        holds.close(connection, source, "open", "superseded", now)
+    unclear = {item for item in holds.silenced(connection, source) if item[0] in picture.unproven}
+    holds.narrow_silence(connection, source, ruling.silent | unclear, now)
+
+
+def _concern(items: Iterable[holds.Item], people: Collection[str]) -> bool:
+    return any(user_id in people for user_id, _ in items)

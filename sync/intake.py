@@ -20,6 +20,8 @@ MOST_REFUSED_KEPT = 1000
 """Refused entries that the change log names; all are counted."""
 FEW_REFUSED = 10
 """So many refused entries never stop a run, whatever their share."""
+MOST_AT_ONCE = 10
+"""People that share the address of a run for one person: more are the guard's business."""
 
 
 class Intake:
@@ -46,13 +48,19 @@ class Intake:
         return proof
 
     def read_one(self, reading: Reading, connection: Connection, staging: Staging, address: str) -> tuple[Proof, list[str]]:
-        """Stage whoever lists the address now, and whoever is remembered with it; return all their external ids."""
+        """Stage whoever lists the address now, and whoever is remembered with it; return all their external ids. Raises UnsafePlan."""
         self.server = reading.server
         found = reading.find(address)
         self._stage(found, staging)
         with self._store.read(on=connection):
             remembered = set(kept.ids_of(connection, self._source.name, _normalised(address)))
         seen = {person.external_id for person in found.persons}
+        if len(remembered | seen) > MOST_AT_ONCE:
+            raise UnsafePlan(
+                "too_many_people",
+                f"{len(remembered | seen)} people of {self._source.name} list {address}, or did; nothing was changed.",
+                "A run for one person is outside the guard. Give an address of their own, or sync the whole source.",
+            )
         if remembered - seen:
             self._stage(reading.find_ids(sorted(remembered - seen)), staging)
         groups: dict[str, int | None] = {group: None for rule in self._rules for group in rule.groups}

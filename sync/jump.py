@@ -28,12 +28,19 @@ def take_stamp() -> Stamp:
     return Stamp(boot, time.time_ns() // 1_000_000, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)
 
 
-def jumped(before: Stamp | None, now: Stamp) -> str:
-    """Say how the clock jumped since `before`, or "". After a reboot only a clock that went backwards can be told."""
+def jump_between(before: Stamp | None, now: Stamp) -> int:
+    """Return by how many milliseconds the wall clock jumped since `before`, 0 when it did not. After a reboot only a clock that went
+    backwards can be told."""
     if before is None:
-        return ""
+        return 0
     passed = now.wall - before.wall
     jump = passed - (now.since_boot - before.since_boot) if before.boot == now.boot else min(0, passed)
-    if abs(jump) <= TOLERANCE_MS:
+    return jump if abs(jump) > TOLERANCE_MS else 0
+
+
+def jumped(before: Stamp | None, now: Stamp) -> str:
+    """Say how the clock jumped since `before`, or ""."""
+    jump = jump_between(before, now)
+    if not jump:
         return ""
     return f"the clock of this host jumped {'forward' if jump > 0 else 'back'} by {abs(jump) / 3_600_000:.1f} hours since the last run"

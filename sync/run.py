@@ -19,7 +19,7 @@ from sync.pulse import Pulse
 from sync.settings import Policy, SourceSettings
 from sync.store import kept
 from sync.store.engine import Connection, Store
-from sync.store.facts import SourceFacts, count_refused_bind, keep_stamp, source_facts
+from sync.store.facts import SourceFacts, count_refused_bind, keep_stamp, set_times_right, source_facts
 from sync.store.keyring import check_vault
 from sync.store.lease import Lease, Progress, check, fail, start, this_process
 from sync.store.outcome import ChangeLog, Ending, ReadFrom, accept_read, end
@@ -116,7 +116,8 @@ class _Attempt:
                     proof, only_ids = self._intake.read_one(reading, connection, staging, self._run.only)
                 else:
                     proof, only_ids = self._intake.read_all(reading, staging, expected), None
-            picture = Picture(proof, facts, clock_jump=jump.jumped(facts.stamp, jump.take_stamp()))
+            stamp = jump.take_stamp()
+            picture = Picture(proof, facts, clock_jump=jump.jumped(facts.stamp, stamp), jumped_by=jump.jump_between(facts.stamp, stamp))
             with self._phase("plan", "plan"), self._store.read(on=connection):
                 weigh.compare_all(connection, staging, self._source.name, only_ids, new_user_id, picture)
                 weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)
@@ -174,12 +175,14 @@ class _Attempt:
         if not self._run.only:
             # Inside the transaction, so that no approval or discard can come between the ruling and what follows from it.
             weigh.judge(connection, self._source, now, picture)
+            if picture.jumped_by:
+                set_times_right(connection, self._source.name, picture.jumped_by, now)
         ruling = picture.ruling
         frame = Frame(self._source, self._lease.run_id, now, self._away_before, tick)
         Commit(connection, staging, frame, picture, log).apply(self._rules, complete=picture.proof.complete, only=bool(self._run.only))
         for refused in self._intake.refused:
             log.add("refused", reason=refused.why, evidence=refused.place)
-        log.counts["unchanged"] = picture.unchanged
+        log.counts["unchanged"] += picture.unchanged
         log.counts["refused"] = self._intake.refused_count + self._intake.dropped
         if self._run.dry_run:
             return

@@ -28,11 +28,11 @@ class Picture:
     departed: dict[str, Finding] = field(default_factory=dict)
     unproven: dict[str, Finding] = field(default_factory=dict)
     leaving: list[tuple[str, str, str]] = field(default_factory=list)
-    over_quarantine: list[tuple[str, str]] = field(default_factory=list)
     losses: dict[Loss, str] = field(default_factory=dict)
     forced: dict[Loss, str] = field(default_factory=dict)
     ruling: Ruling = field(default_factory=lambda: guard.rule(frozenset(), Scale(GuardSettings(), 0)))
     clock_jump: str = ""
+    jumped_by: int = 0
 
     def withheld(self, user_id: str) -> frozenset[str]:
         """Return what this user is not to lose in this run."""
@@ -57,23 +57,23 @@ def compare_all(connection: Connection, staging: Staging, source: str, only: lis
 
 def find_losses(connection: Connection, staging: Staging, source: SourceSettings, rules: tuple[Rule, ...], now: int, picture: Picture) -> None:
     """Gather what active people would lose, departures aside; `forced` = the losses that no limit lets through, with the reason."""
-    ending = kept.over_quarantine(connection, source.name, now - source.guard.address_quarantine * 1000)
-    holders = {matched: user_id for matched, user_id, _ in ending}
-    picture.over_quarantine = [(matched, user_id) for matched, user_id, _ in ending]
-    wanted = {matched for matched, _, elsewhere in ending if elsewhere}
+    # Only a complete read ends a quarantine.
+    ending = kept.over_quarantine(connection, source.name, now - source.guard.address_quarantine * 1000, now) if picture.proof.complete else []
+    costs = {one.matched: one.costs for one in ending if one.costs}
+    holders = {one.matched: one.user_id for one in ending if one.working}
     kept_on: set[str] = set()
     for batch in staging.verdicts(connection):
         before = kept.load(connection, [one.user_id for one in batch if one.known])
         for one in batch:
-            ended = [email.matched for email in one.person.emails if email.matched in holders] if holders else []
-            wanted |= {matched for matched in ended if holders[matched] != one.user_id}
-            kept_on |= {matched for matched in ended if holders[matched] == one.user_id}
+            for matched in {email.matched for email in one.person.emails} & holders.keys() if holders else ():
+                if holders[matched] == one.user_id:
+                    kept_on.add(matched)
+                else:
+                    costs.setdefault(matched, "an address in quarantine goes to somebody who lists it")
             old = before.get(one.user_id)
             if old is not None:
                 picture.losses |= _losses_of(old, plan.compare(old, one.person, user_id=one.user_id, now=now), now)
-    for user in kept.load_all(connection, {holders[matched] for matched in wanted - kept_on}).values():
-        if user.is_active(now):
-            picture.losses[Loss(user.user_id, "address")] = "an address in quarantine goes to somebody who lists it"
+    picture.losses |= {Loss(holders[matched], "address"): why for matched, why in costs.items() if matched not in kept_on}
     _find_key_losses(connection, staging, source.name, rules, now, picture)
 
 
@@ -89,11 +89,13 @@ def _losses_of(old: Kept, new: UserPlan, now: int) -> dict[Loss, str]:
 
 
 def _find_key_losses(connection: Connection, staging: Staging, source: str, rules: tuple[Rule, ...], now: int, picture: Picture) -> None:
-    picture.leaving = kept.leaving_a_group(connection, source, [rule.name for rule in rules if rule.disables], now)
+    leaving = kept.leaving_a_group(connection, source, [rule.name for rule in rules if rule.disables], now)
+    picture.leaving = [(key_id, user_id, policy) for key_id, user_id, policy, _ in leaving]
     members = staging.members(connection)
     reasons = {rule.name: vanished(rule, picture.proof.groups_found, members.get(rule.name, 0)) for rule in rules}
-    for _, user_id, policy in picture.leaving:
-        picture.losses[Loss(user_id, "key")] = f"left every group of the policy {policy}"
+    for _, user_id, policy, working in leaving:
+        if working or reasons[policy]:
+            picture.losses[Loss(user_id, "key")] = f"left every group of the policy {policy}"
         if reasons[policy]:
             picture.forced[Loss(user_id, "key")] = reasons[policy]
 

@@ -38,6 +38,21 @@ def keep_stamp(connection: Connection, source: str, stamp: Stamp) -> None:
     connection.execute(text("insert into meta (name, value) values (:name, :value) on conflict (name) do update set value = excluded.value"), facts)
 
 
+def set_times_right(connection: Connection, source: str, jump: int, now: int) -> None:
+    """After the clock jumped by `jump` ms: grace, quarantine, absence and the guard's 24 hours are time that passed, not time that the clock
+    skipped. Whatever began before the jump began that much later, at the latest now."""
+    facts = {"source": source, "jump": max(jump, 0), "now": now}
+    later = "{0} = case when {0} + :jump > :now then :now else {0} + :jump end"
+    mine = 'user_id in (select id from "user" where source = :source)'
+    for statement in (
+        f'update "user" set {later.format("missing_since")}, {later.format("inactive_since")}'
+        " where source = :source and (missing_since is not null or inactive_since is not null)",
+        f"update claim set {later.format('dropped_at')} where dropped_at is not null and {mine}",
+        f"update loss set {later.format('at')} where source = :source",
+    ):
+        connection.execute(text(statement), facts)
+
+
 def count_refused_bind(store: Store, source: str, secret: str) -> None:
     """Count one more bind that was refused with this secret (a keyed digest); another secret starts at one."""
     with store.write() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from itertools import groupby
 from typing import Any
 
@@ -29,8 +29,8 @@ class Contested(msgspec.Struct, frozen=True):
     rivals: tuple[str, ...]
 
 
-def settle(connection: Connection, now: int) -> Iterator[Contested]:
-    """Decide every touched address, write the holders, and yield the claims of this run that lost."""
+def settle(connection: Connection, now: int, back: Set[str]) -> Iterator[Contested]:
+    """Decide every touched address, write the holders, and yield the claims that lost: those made at `now`, and those of the users `back`."""
     after = ""
     while (upto := connection.execute(_UPTO, {"after": after}).scalar_one()) is not None:
         rows = connection.execute(_BIDS, {"after": after, "upto": upto}).all()
@@ -41,7 +41,7 @@ def settle(connection: Connection, now: int) -> Iterator[Contested]:
             winner = decide([bid for bid, _ in bids])
             lost += [{"matched": matched, "user_id": bid.user_id} for bid, held in bids if held and bid.user_id != winner]
             won += [{"matched": matched, "user_id": bid.user_id} for bid, held in bids if not held and bid.user_id == winner]
-            yield from _losers(matched, [bid for bid, _ in bids], winner, now)
+            yield from _losers(matched, [bid for bid, _ in bids], winner, lambda bid: bid.since == now or bid.user_id in back)
         _write(connection, lost, won)
         after = upto
 
@@ -52,9 +52,9 @@ def _bid(row: Any) -> Bid:
     return Bid(row.user_id, row.rank, row.state == "active", row.since, bool(row.is_primary), keeps, listed and row.state in ("active", "disabled"))
 
 
-def _losers(matched: str, bids: list[Bid], winner: str | None, now: int) -> Iterator[Contested]:
+def _losers(matched: str, bids: list[Bid], winner: str | None, is_new: Callable[[Bid], bool]) -> Iterator[Contested]:
     for bid in bids:
-        if bid.bids and bid.user_id != winner and bid.since == now:
+        if bid.bids and bid.user_id != winner and is_new(bid):
             yield Contested(matched, bid.user_id, winner, tuple(other.user_id for other in bids if other.bids and other is not bid))
 
 

@@ -23,6 +23,11 @@ def silenced(connection: Connection, source: str) -> frozenset[Item]:
     return frozenset(item for run in _in_state(connection, source, "discarded") for item in _items(connection, run))
 
 
+def waiting(connection: Connection, source: str) -> frozenset[Item]:
+    """Return the items of the open hold."""
+    return frozenset(item for run in _in_state(connection, source, "open") for item in _items(connection, run))
+
+
 def lost_lately(connection: Connection, source: str, now: int, *, stated: bool) -> frozenset[str]:
     """Return the users who lost something without an approval in the last 24 hours; `stated` = disabled or expired ones."""
     sign = "=" if stated else "<>"

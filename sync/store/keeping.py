@@ -60,6 +60,8 @@ class Keeper:
         self._source = source
         self._now = now
         self._group_ids: dict[str, int] = {}
+        self.back: set[str] = set()
+        """Users who were removed and are here again: what they held before may be somebody else's now."""
         _temporary.create_all(connection, checkfirst=True)
         for table in _temporary.tables:
             connection.execute(text(f"delete from {table}"))
@@ -70,6 +72,7 @@ class Keeper:
         self._run(_UPDATE_USER, [self._user_row(one) for one in batch if one.kept is not None])
         self._claims(batch)
         self._memberships(batch)
+        self.back |= {one.plan.user_id for one in batch if one.kept is not None and one.kept.state == "removed"}
 
     def missing(self, user_ids: Sequence[str], read_at: int | None) -> None:
         """Mark these users missing: their addresses stay held, their keys are inactive from now on."""
@@ -80,6 +83,7 @@ class Keeper:
             user_ids,
             read_at=read_at,
         )
+        self._touch_claims(user_ids)  # who is missing keeps what they hold, and claims nothing any more
 
     def unproven(self, user_ids: Sequence[str], read_at: int | None) -> None:
         """Mark these users as absent without proof; everything they have stays."""
@@ -96,11 +100,7 @@ class Keeper:
             "update \"user\" set state = 'removed', removed_at = :now, updated_at = :now, missing_since = null, unproven_since = null where id = :id",
             user_ids,
         )
-        for user_id in user_ids:
-            self._connection.execute(
-                text("insert into touched select matched from claim where user_id = :id and matched not in (select matched from touched)"),
-                {"id": user_id},
-            )
+        self._touch_claims(user_ids)
         self._each("update claim set held = false where user_id = :id", user_ids)
         self._touch((), user_ids)
 
@@ -163,6 +163,9 @@ class Keeper:
             )
             self._group_ids[external_id] = int(added.scalar_one())
         return self._group_ids[external_id]
+
+    def _touch_claims(self, user_ids: Sequence[str]) -> None:
+        self._each("insert into touched (matched) select matched from claim where user_id = :id on conflict do nothing", user_ids)
 
     def _touch(self, addresses: Iterable[str], users: Iterable[str]) -> None:
         for table, column, values in (("touched", "matched", addresses), ("touched_user", "user_id", users)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, text
 
@@ -22,6 +22,26 @@ _GROUPS = text("select m.user_id, g.external_id from membership m join directory
 )
 
 BATCH = 1000
+
+
+class Ended(NamedTuple):
+    """An address whose quarantine has ended. `working` = its holder is active, `wanted` = an entry of somebody else lists it, `last` = its
+    holder holds no other though their entry lists some (whoever's entry lists none was weighed when it dropped the last)."""
+
+    matched: str
+    user_id: str
+    working: bool
+    wanted: bool
+    last: bool
+
+    @property
+    def costs(self) -> str:
+        """Say what its end takes from somebody active, "" when nothing."""
+        if not self.working:
+            return ""
+        if self.wanted:
+            return "an address in quarantine goes to somebody who lists it"
+        return "the last address they hold leaves its quarantine; those the entry lists are somebody else's" if self.last else ""
 
 
 T = TypeVar("T")
@@ -84,32 +104,38 @@ def ids_of(connection: Connection, source: str, matched: str) -> list[str]:
     return [row[0] for row in connection.execute(query, {"matched": matched, "source": source})]
 
 
-def leaving_a_group(connection: Connection, source: str, policies: Sequence[str], now: int) -> list[tuple[str, str, str]]:
-    """Return (key id, user id, policy) of enabled keys whose staged, active owner no longer meets the key's policy.
+def leaving_a_group(connection: Connection, source: str, policies: Sequence[str], now: int) -> list[tuple[str, str, str, bool]]:
+    """Return (key id, user id, policy, working) of enabled keys whose staged, active owner no longer meets the key's policy.
 
+    `working` = the owner is active before this run too; who comes back without the group must not come back with the key.
     Nobody leaves a group by an entry too big to read: what groups it is in is not known.
     """
     if not policies:
         return []
     query = text(
-        'select k.id, k.user_id, k.policy from virtual_key k join "user" u on u.id = k.user_id'
-        " join staged s on s.external_id = u.external_id"
-        " where u.source = :source and u.state = 'active' and s.active and not s.bare"
+        "select k.id, k.user_id, k.policy, u.state = 'active' and (u.expires_at is null or u.expires_at > :now)"
+        ' from virtual_key k join "user" u on u.id = k.user_id join staged s on s.external_id = u.external_id'
+        " where u.source = :source and s.active and not s.bare"
         " and k.enabled and k.deleted_at is null and k.policy in :policies"
         " and (k.expires_at is null or k.expires_at > :now)"
         " and not exists (select 1 from staged_policy p where p.external_id = u.external_id and p.policy = k.policy)"
     ).bindparams(bindparam("policies", expanding=True))
-    return [(row[0], row[1], row[2]) for row in connection.execute(query, {"source": source, "policies": list(policies), "now": now})]
+    return [(row[0], row[1], row[2], bool(row[3])) for row in connection.execute(query, {"source": source, "policies": list(policies), "now": now})]
 
 
-def over_quarantine(connection: Connection, source: str, before: int) -> list[tuple[str, str, bool]]:
-    """Return (matched, user id, wanted) of addresses held only by quarantine that ended before `before`;
-    `wanted` = some other entry lists it."""
+def over_quarantine(connection: Connection, source: str, before: int, now: int) -> list[Ended]:
+    """Return the addresses held only by a quarantine that ended before `before`."""
     query = text(
-        "select c.matched, c.user_id, exists (select 1 from claim o where o.matched = c.matched and o.user_id <> c.user_id and o.dropped_at is null)"
-        ' from claim c join "user" u on u.id = c.user_id where c.held and c.dropped_at is not null and c.dropped_at <= :before and u.source = :source'
+        "select c.matched, c.user_id, u.state = 'active' and (u.expires_at is null or u.expires_at > :now),"
+        ' exists (select 1 from claim o join "user" w on w.id = o.user_id where o.matched = c.matched and o.user_id <> c.user_id'
+        " and o.dropped_at is null and w.state in ('active', 'disabled')),"
+        " exists (select 1 from claim l where l.user_id = c.user_id and l.dropped_at is null)"
+        " and not exists (select 1 from claim h where h.user_id = c.user_id and h.held and (h.dropped_at is null or h.dropped_at > :before))"
+        ' from claim c cross join "user" u'  # in this order: few claims are in quarantine, a source has many users
+        " where c.held and c.dropped_at is not null and c.dropped_at <= :before and u.id = c.user_id and u.source = :source"
     )
-    return [(row[0], row[1], bool(row[2])) for row in connection.execute(query, {"source": source, "before": before})]
+    rows = connection.execute(query, {"source": source, "before": before, "now": now})
+    return [Ended(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4])) for row in rows]
 
 
 def ripe_for_removal(connection: Connection, source: str, before: int) -> frozenset[str]:

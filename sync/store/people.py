@@ -75,7 +75,10 @@ def unblock(store: Store, user_id: str, by: str) -> UserView:
 
 def forget_removed(store: Store, after_ms: int) -> int:
     """Forget the names, addresses and groups of users removed longer ago; ids and key digests stay. Return how many."""
-    query = text("select id from \"user\" where state = 'removed' and removed_at < :before and fingerprint <> :forgotten limit 500")
+    query = text(
+        "select id from \"user\" where state = 'removed' and removed_at < :before"
+        " and (fingerprint <> :forgotten or place <> '' or username <> '' or name <> '') limit 500"
+    )
     with store.write() as connection:
         facts = {"before": store.now() - after_ms, "forgotten": b""}
         rows = [{"id": row[0], "none": b""} for row in connection.execute(query, facts)]

@@ -161,7 +161,7 @@ def prune(store: Store, history_ms: int) -> int:
     """Forget runs (and their changes) that ended longer ago; never a source's last run, an open hold or a standing approval. Return how many."""
     old = (
         "select r.id from run r where r.finished_at < :before"
-        " and r.id <> (select max(l.id) from run l where l.source = r.source)"
+        " and r.id not in (select max(l.id) from run l group by l.source)"  # asked once, not for each run
         " and not exists (select 1 from hold h where h.run_id = r.id and h.state in ('open', 'discarded'))"
         " and not exists (select 1 from approval a where a.hold_run_id = r.id and a.consumed_by is null and a.expires_at > :now)"
         " and not exists (select 1 from approval a where a.consumed_by = r.id)"

@@ -22,11 +22,13 @@ class Garbled(ValueError):
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One record as the directory speaks it: `attributes` by lower-case type without options, values as raw octets,
-    those of the type itself before those with an option (mail;lang-en). `too_big` = only the DN could be had."""
+    those of the type itself before those with an option (mail;lang-en). `too_big` = only the DN could be had; `cut` = an
+    attribute came in part (member;range=0-1499, as Active Directory sends what has many values)."""
 
     dn: str
     attributes: dict[str, list[bytes]] = field(default_factory=dict)
     too_big: bool = False
+    cut: bool = False
 
     def texts(self, attribute: str) -> list[str]:
         """Return the values of a (lower-case) attribute that are UTF-8."""
@@ -103,7 +105,7 @@ class EntryReader:
     """Decodes SearchResultEntries; remembers the attribute names it has met."""
 
     def __init__(self) -> None:
-        self._names: dict[bytes, tuple[str, bool]] = {}
+        self._names: dict[bytes, tuple[str, str]] = {}
 
     def read(self, data: bytes, at: int, end: int) -> Entry:
         """Return the entry whose content lies between `at` and `end`. Raises Garbled."""
@@ -112,18 +114,20 @@ class EntryReader:
             raise Garbled("an entry has no DN")
         _, first, end = header(data, at, end)
         try:
-            return Entry(read_dn(data[start:at]), self._attributes(data, first, end))
+            attributes, cut = self._attributes(data, first, end)
+            return Entry(read_dn(data[start:at]), attributes, cut=cut)
         except IndexError:
             raise Garbled("an attribute is cut off") from None
 
-    def _attributes(self, data: bytes, at: int, end: int) -> dict[str, list[bytes]]:
-        """Return the attributes between `at` and `end`: three nested sequences, walked in place, since every read spends its time here."""
+    def _attributes(self, data: bytes, at: int, end: int) -> tuple[dict[str, list[bytes]], bool]:
+        """Return the attributes between `at` and `end`, and whether one came in part: three nested sequences, walked in place, since every
+        read spends its time here."""
         attributes: dict[str, list[bytes]] = {}
-        names = self._names
+        names, cut = self._names, False
         while at < end:
             at, stop = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, end)[1:]
             start, at = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, stop)[1:]
-            name, has_option = names.get(data[start:at]) or self._learn(data[start:at])
+            name, option = names.get(data[start:at]) or self._learn(data[start:at])
             at += 2 if data[at + 1] < 0x80 else 2 + (data[at + 1] & 0x7F)
             values = []
             while at < stop:
@@ -131,17 +135,18 @@ class EntryReader:
                 values.append(data[start:at])
             if at != stop or stop > end:
                 raise Garbled("a value is longer than what holds it")
-            if has_option:
+            if option:
+                cut = cut or (option.startswith("range=") and option != "range=0-*")
                 attributes.setdefault(name, []).extend(values)
             else:
                 attributes[name] = values + attributes.get(name, []) if name in attributes else values
-        return attributes
+        return attributes, cut
 
-    def _learn(self, raw: bytes) -> tuple[str, bool]:
-        kind, semicolon, _ = raw.decode("ascii", "backslashreplace").lower().partition(";")
+    def _learn(self, raw: bytes) -> tuple[str, str]:
+        kind, semicolon, option = raw.decode("ascii", "backslashreplace").lower().partition(";")
         if len(self._names) >= _MOST_NAMES:
             self._names.clear()
-        known = self._names[raw] = (kind, bool(semicolon))
+        known = self._names[raw] = (kind, option or semicolon)
         return known
 
 
@@ -165,6 +170,8 @@ def read_done(data: bytes, at: int, end: int, stop: int) -> Done:
             raise Garbled("a result is malformed")
         parts.append(data[start:cursor])
     code, matched, text = parts
+    if not 1 <= len(code) <= 4:
+        raise Garbled("a result has no code")  # none at all would read as 0, success
     return Done(int.from_bytes(code, "big"), read_dn(matched), text.decode("utf-8", "replace"), _read_cookie(data, end, stop))
 
 

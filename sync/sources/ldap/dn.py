@@ -122,11 +122,11 @@ class _Parser:
         return (*levels, tuple(sorted(pairs)))
 
     def _pair(self) -> tuple[str, str]:
-        kind, equals, _ = self._text[self._at :].partition("=")
-        if not equals:
+        equals = self._text.find("=", self._at)
+        if equals < 0:
             raise MalformedDn("a part has no =")
-        self._at += len(kind) + 1
-        kind = _type(kind)
+        kind = _type(self._text[self._at : equals])
+        self._at = equals + 1
         self._skip_spaces()
         if self._text.startswith("#", self._at):
             return kind, _compared(self._hex_value())

@@ -52,6 +52,12 @@ class GroupIndex:
                 f"The group {name} is bigger than {BIGGEST_GROUP} octets and was not read; nothing was changed.",
                 "Narrow groups.filter.",
             )
+        if entry.cut:
+            raise SourceIncomplete(
+                "group_cut",
+                f"The directory sent the members of {name} only in part; nothing was changed.",
+                "Let memberOf say who is in which group (leave out [source.groups]), or raise the server's limit of values (MaxValRange).",
+            )
         number = len(self._names)
         self._names.append(name)
         members = list(self._members(entry))

@@ -89,6 +89,8 @@ class Mapper:
         external_id = self.external_id(entry)
         if external_id is None:
             return Refused(entry.dn, self._why_no_id(entry))
+        if entry.cut:
+            return self.bare(entry)
         sieve = _Sieve()
         username = self._username_of(entry, sieve)
         return Person(
@@ -104,7 +106,7 @@ class Mapper:
         )
 
     def bare(self, entry: Entry) -> Person | Refused:
-        """Return a person of whom only id and state were read, because the whole entry is too big."""
+        """Return a person of whom only id and state were read, because the whole entry is too big or came in part."""
         external_id = self.external_id(entry)
         if external_id is None:
             return Refused(entry.dn, self._why_no_id(entry))

@@ -39,6 +39,23 @@ def test_values_with_an_option_stand_behind_the_plain_ones() -> None:
     assert entry.attributes == {"mail": [b"a", b"b", b"c"]}
 
 
+def test_an_attribute_that_came_in_part_marks_the_entry() -> None:
+    """member;range=0-1499 says that there is more; range=0-* that this was all."""
+    part = _decode(liar.entry(1, "cn=x", {"member;range=0-1499": ["a"]}))
+    whole = _decode(liar.entry(1, "cn=x", {"member;range=0-*": ["a"]}))
+    assert isinstance(part, ber.Entry)
+    assert isinstance(whole, ber.Entry)
+    assert (part.cut, whole.cut) == (True, False)
+    assert part.attributes == whole.attributes == {"member": [b"a"]}
+
+
+@pytest.mark.parametrize("code", [b"", b"\x01" * 3000])
+def test_a_result_without_a_code_is_no_success(code: bytes) -> None:
+    """No octet at all would read as 0; a number without end could not even be told."""
+    with pytest.raises(Garbled):
+        _decode(liar.message(1, liar.tlv(0x65, liar.tlv(0x0A, code) + liar.tlv(0x04, b"") + liar.tlv(0x04, b""))))
+
+
 @given(st.none() | st.binary(max_size=200), st.integers(0, 70_000), st.text(max_size=40))
 def test_a_result_is_read_back_with_its_cookie(cookie: bytes | None, code: int, said: str) -> None:
     """Code, matched DN, text and cookie come back; no control is not an empty cookie."""

@@ -10,6 +10,7 @@ from sync.errors import SourceIncomplete, SourceRefused
 from sync.settings import GroupSearch
 from sync.sources import open_source
 from sync.sources.ldap import groups
+from sync.sources.ldap.ber import Entry
 from tests.servers.slapd import Slapd
 from tests.servers.slapd_texts import SUFFIX
 from tests.sync.sources.ldap.corp import corp, read
@@ -136,3 +137,10 @@ def test_by_a_search_only_groups_that_it_finds_are_shown(slapd: Slapd) -> None:
     slapd.set_acl(f'to dn.exact="{_name("closed")}" attrs=member by * none', "to * by users read by * none")
     seen = read(corp(slapd, groups=_searching(slapd, filter="(|(cn=in)(cn=closed))")), *map(_name, ("in", "closed", "out")))
     assert seen.proof.groups_found == {_name("in"): 1, _name("closed"): 0}
+
+
+def test_a_group_that_came_in_part_stops_the_read() -> None:
+    """Members that the server left out would all lose their keys."""
+    with pytest.raises(SourceIncomplete) as failure:
+        groups.GroupIndex(GroupSearch(base=SUFFIX)).take(Entry(_name("big"), {"member": [b"uid=a"]}, cut=True))
+    assert failure.value.code == "group_cut"

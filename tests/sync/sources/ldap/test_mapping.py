@@ -112,6 +112,13 @@ def test_an_entry_without_one_readable_id_is_refused(ids: list[Any], why: str) -
     assert _map({"entryuuid": ids, "uid": ["ann"]}) == Refused("uid=ann,dc=x", why)
 
 
+def test_an_entry_that_came_in_part_says_only_who_it_is() -> None:
+    """Whose addresses or groups came in part loses none of those that did not come."""
+    listed = {"entryuuid": [b"id-1"], "mail": [b"ann@example.com"], "memberof": [b"cn=a"]}
+    person = Mapper(SourceSettings("corp", "ldap", 0), OPENLDAP).person(Entry("uid=ann,dc=x", listed, cut=True))
+    assert person == Person("id-1", "uid=ann,dc=x", "", "", (), (), True, bare=True)
+
+
 def test_ids_compare_without_case() -> None:
     """UUIDs are the same in either case (RFC 4530), so a server that changes it changes nobody."""
     person = _map({"entryuuid": ["0000ABCD-0000-4000-8000-00000000000F"]})
