@@ -27,7 +27,7 @@ from daemon.version import VERSION
 from daemon.web import FINISH_WITHIN, Exchange, Web
 from daemon.webhooks import Webhooks
 from sync.errors import RosterError, StoreUnavailable
-from sync.store import keychanges, keyring, nodes, people, runs, sources
+from sync.store import forgetting, keychanges, keyring, nodes, runs, sources
 from sync.store.engine import Store, open_store
 from sync.vault import Vault
 
@@ -187,7 +187,7 @@ class Daemon:
         settings = self._config.store
         old_runs = _total(lambda: runs.prune(self._store, settings.history * 1000))
         keychanges.forget_overlaps(self._store)
-        removed = _total(lambda: people.forget_removed(self._store, settings.forget_after * 1000))
+        removed = _total(lambda: forgetting.forget_removed(self._store, settings.forget_after * 1000))
         if old_runs or removed:
             _log.info("what is too old was forgotten", extra={"event": "tidy.done", "runs": old_runs, "people": removed})
 

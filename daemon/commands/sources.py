@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from daemon.commands.opening import Opened, caller, opened
 from daemon.commands.options import Plural, takes_config, takes_json
-from daemon.printing import print_json, print_table, safe, say
+from daemon.printing import plural, print_json, print_table, safe, say
 from sync.store.views import SourceView
+
+if TYPE_CHECKING:
+    from sync.store.adopting import Match
 
 
 @click.group(cls=Plural)
 @takes_config
 def sources() -> None:
-    """Look at sources, stop and start their schedule. Alone: list them."""
+    """Look at sources, stop and start their schedule; let go or move the people of one that is no longer configured. Alone: list them."""
 
 
 @sources.command("list")
@@ -64,6 +69,55 @@ def resume(name: str, as_json: bool) -> int:
         print_json(source=source)
     else:
         say(f"{safe(name)} goes on; the daemon reads it next.")
+    return 0
+
+
+@sources.command()
+@click.argument("name")
+@click.option("--people", type=click.IntRange(0), help="How many active people you expect to let go; --dry-run says it.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; say who would go.")
+@takes_json
+def forget(name: str, people: int | None, dry_run: bool, as_json: bool) -> int:
+    """Let everybody go of a source that is not in the configuration any more: no key of theirs works, their addresses are free."""
+    from sync.store.forgetting import forget_source
+
+    if people is None and not dry_run:
+        raise click.UsageError("Say how many active people you expect to let go: --people N (or try --dry-run).")
+    with opened() as place:
+        done = forget_source(place.store, name, people or 0, caller(), dry_run=dry_run)
+    if as_json:
+        print_json(forgotten=done)
+    else:
+        say(f"{safe(name)}: {plural(done.people, 'person', 'people')} {'would be' if dry_run else 'were'} let go, {done.active:,} of them active.")
+    return 0
+
+
+@sources.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--match", type=click.Choice(["email", "username"]), required=True, help="By what the same person is recognised in both.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would become of whom.")
+@takes_json
+def adopt(old: str, new: str, match: Match, dry_run: bool, as_json: bool) -> int:
+    """Let NEW take over the people of OLD, which is not in the configuration any more: they keep their ids and keys.
+
+    NEW must have been read. Who is not in it, or could be several there, stays with OLD.
+    """
+    from sync.store.adopting import adopt as take_over
+
+    with opened() as place:
+        done = take_over(place.store, old, new, match, caller(), dry_run=dry_run)
+    if as_json:
+        print_json(adoption=done)
+        return 0
+    for why, names in done.names.items():
+        for username in names[:20]:
+            say(f"  {why:<10} {safe(username)}")
+        if len(names) > 20:
+            say(f"  {why:<10} and {len(names) - 20:,} more")
+    say(f"{safe(new)} {'would take' if dry_run else 'took'} over {plural(done.adopted, 'person', 'people')} of {safe(old)}.")
+    if not dry_run and done.adopted:
+        say(f"`rosterd sync {safe(new)}` now brings the rest of what it says about them.")
     return 0
 
 

@@ -18,7 +18,7 @@ STATES = ("active", "disabled", "missing", "removed")
 @click.group(cls=Plural)
 @takes_config
 def users() -> None:
-    """Look at users, block and unblock them. Alone: list them.
+    """Look at users, block and unblock them, erase who is gone. Alone: list them.
 
     EMAIL may be a user's id too.
     """
@@ -96,6 +96,23 @@ def unblock(email: str, as_json: bool) -> int:
     else:
         active = sum(key.is_active for key in user.virtual_keys)
         say(f"{_named(user)} is not blocked any more; {active} of {len(user.virtual_keys)} keys are active (the directory says {user.state}).")
+    return 0
+
+
+@users.command()
+@click.argument("email")
+@takes_json
+def erase(email: str, as_json: bool) -> int:
+    """Forget a user who is gone: name, addresses, groups, keys, and what runs noted. The id stays; there is no way back."""
+    from sync.store.forgetting import erase as forget
+
+    with opened() as place:
+        user = find(place.store, email)
+        forget(place.store, user.id, caller())
+    if as_json:
+        print_json(erased={"id": user.id})
+    else:
+        say(f"The user {user.id} is erased. Backups made before, and lines of the log, still name them until they are gone too.")
     return 0
 
 

@@ -28,7 +28,8 @@ _INSERT = f"insert into event ({', '.join(_COLUMNS)}) values ({', '.join(':' + n
 
 class Happening(msgspec.Struct, omit_defaults=True, frozen=True):
     """One event as it is told. `kind` = key.issued, key.imported, key.renamed, key.expiry, key.enabled, key.disabled, key.rotated, key.renewed,
-    key.deleted, token.issued, token.revoked, user.blocked, user.unblocked, user.disabled, user.missing, user.removed, address.given, run.failed,
+    key.deleted, token.issued, token.revoked, user.blocked, user.unblocked, user.disabled, user.missing, user.removed,
+    user.adopted, user.erased, address.given, run.failed,
     run.held, source.stale; `by` = who, as in "cli:ann", "admin:JTI", "sync"."""
 
     event: int

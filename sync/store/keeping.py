@@ -83,7 +83,7 @@ class Keeper:
             user_ids,
             read_at=read_at,
         )
-        self._touch_claims(user_ids)  # who is missing keeps what they hold, and claims nothing any more
+        self.touch_claims(user_ids)  # who is missing keeps what they hold, and claims nothing any more
 
     def unproven(self, user_ids: Sequence[str], read_at: int | None) -> None:
         """Mark these users as absent without proof; everything they have stays."""
@@ -100,7 +100,7 @@ class Keeper:
             "update \"user\" set state = 'removed', removed_at = :now, updated_at = :now, missing_since = null, unproven_since = null where id = :id",
             user_ids,
         )
-        self._touch_claims(user_ids)
+        self.touch_claims(user_ids)
         self._each("update claim set held = false where user_id = :id", user_ids)
         self._touch((), user_ids)
 
@@ -164,7 +164,8 @@ class Keeper:
             self._group_ids[external_id] = int(added.scalar_one())
         return self._group_ids[external_id]
 
-    def _touch_claims(self, user_ids: Sequence[str]) -> None:
+    def touch_claims(self, user_ids: Sequence[str]) -> None:
+        """Let every address that these users claim be decided again."""
         self._each("insert into touched (matched) select matched from claim where user_id = :id on conflict do nothing", user_ids)
 
     def _touch(self, addresses: Iterable[str], users: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row
 from sync.address import MalformedAddress, normalise
 from sync.errors import InvalidRequest, NotFound
 from sync.store import events
-from sync.store.engine import Store, many
+from sync.store.engine import Store
 from sync.store.views import EmailView, KeyView, UserPage, UserView, must_rfc3339, rfc3339
 
 MOST_PER_PAGE = 100
@@ -71,22 +71,6 @@ def block(store: Store, user_id: str, by: str) -> UserView:
 def unblock(store: Store, user_id: str, by: str) -> UserView:
     """Take an admin's block back. Raises NotFound."""
     return _switch(store, user_id, "blocked_at = null, blocked_by = null", "blocked_at is not null", "user.unblocked", by)
-
-
-def forget_removed(store: Store, after_ms: int) -> int:
-    """Forget the names, addresses and groups of users removed longer ago; ids and key digests stay. Return how many."""
-    query = text(
-        "select id from \"user\" where state = 'removed' and removed_at < :before"
-        " and (fingerprint <> :forgotten or place <> '' or username <> '' or name <> '') limit 500"
-    )
-    with store.write() as connection:
-        facts = {"before": store.now() - after_ms, "forgotten": b""}
-        rows = [{"id": row[0], "none": b""} for row in connection.execute(query, facts)]
-        for table in ("claim", "membership"):
-            many(connection, f"delete from {table} where user_id = :id", rows)
-        blank = "place = '', username = '', name = '', email = '', dropped = '[]', fingerprint = :none"
-        many(connection, f'update "user" set {blank} where id = :id', rows)
-    return len(rows)
 
 
 def matched_form(address: str) -> str:

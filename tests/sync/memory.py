@@ -33,7 +33,7 @@ class Directory:
         person = Person(
             external_id=str(facts.pop("id", f"id-{uid}")),
             place=str(facts.pop("place", f"uid={uid},ou=people")),
-            username=uid,
+            username=str(facts.pop("username", uid)),
             name=str(facts.pop("name", uid.title())),
             emails=emails,
             groups=tuple(facts.pop("groups", ())),  # type: ignore[call-overload]

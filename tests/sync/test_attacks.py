@@ -11,7 +11,7 @@ from sync.address import normalise
 from sync.directory import Listed, Refused
 from sync.run import perform
 from sync.settings import Policy
-from sync.store import addresses, people, runs, sources
+from sync.store import addresses, forgetting, people, runs, sources
 from sync.store.lease import Progress
 from tests.sync.world import World
 
@@ -129,7 +129,7 @@ def test_whoever_was_removed_is_forgotten_whatever_they_were_spared_before(world
     user = people.find_user(world.store, "p0@corp.example")
     assert user.state == "removed"
     world.clock.forward(days=400)
-    people.forget_removed(world.store, 365 * 86_400_000)
+    forgetting.forget_removed(world.store, 365 * 86_400_000)
     assert people.get_user(world.store, user.id).name == ""
 
 

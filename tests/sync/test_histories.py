@@ -19,7 +19,7 @@ from sync.errors import Conflict, SourceUnavailable
 from sync.run import perform
 from sync.settings import Policy
 from sync.store import addresses as store_addresses
-from sync.store import people, runs, sources
+from sync.store import forgetting, people, runs, sources
 from sync.store.lease import Progress
 from tests.sync.world import World
 
@@ -106,7 +106,7 @@ class Histories(RuleBasedStateMachine):
     def tidy_up(self) -> None:
         """Housekeeping forgets all it may, at any moment."""
         runs.prune(self.world.store, 0)
-        people.forget_removed(self.world.store, 0)
+        forgetting.forget_removed(self.world.store, 0)
 
     @rule(blocked=st.booleans(), place=st.integers(0, 9))
     def block(self, blocked: bool, place: int) -> None:

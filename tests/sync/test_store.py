@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 from sync.errors import ConfigError, Conflict, NotFound, StoreUnavailable
 from sync.run import perform
 from sync.settings import Secret, StoreSettings
-from sync.store import addresses, holds, keychanges, keyring, keys, lookup, migrations, people, runs, sources, tokens
+from sync.store import addresses, forgetting, holds, keychanges, keyring, keys, lookup, migrations, people, runs, sources, tokens
 from sync.store.backup import backup
 from sync.store.engine import open_store
 from sync.store.keychanges import Stamp, Wanted
@@ -344,10 +344,10 @@ def test_a_removed_user_is_forgotten_in_time_and_still_known_by_id(world: World)
     world.clock.forward(days=8)
     world.sync()
     world.sync()
-    assert people.forget_removed(world.store, 365 * 86_400_000) == 0
+    assert forgetting.forget_removed(world.store, 365 * 86_400_000) == 0
     world.clock.forward(days=366)
-    assert people.forget_removed(world.store, 365 * 86_400_000) == 1
-    assert people.forget_removed(world.store, 365 * 86_400_000) == 0
+    assert forgetting.forget_removed(world.store, 365 * 86_400_000) == 1
+    assert forgetting.forget_removed(world.store, 365 * 86_400_000) == 0
     view = people.get_user(world.store, user)
     assert (view.name, view.username, view.emails) == ("", "", [])
     assert world.lookup("p0@corp.example").outcome == "user_not_found"

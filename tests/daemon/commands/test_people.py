@@ -115,3 +115,28 @@ def test_explain_names_what_was_left_out(known: Place, slapd: Slapd) -> None:
     slapd.modify(f"uid=ann,{slapd.base}", mail=["ann@example.com", "a nn@example.com"])
     known.run("sync")
     assert "A value of mail was left out (a nn@example.com)" in known.run("explain", "ann@example.com").out
+
+
+def test_a_renamed_source_is_adopted_and_a_given_up_one_forgotten(known: Place) -> None:
+    """Who only renames a [[source]] moves its people with one command; nobody is let go without saying how many; who is gone can be erased."""
+    before = known.run("users", "show", "ann@example.com", "--json").json["user"]
+    known.text = known.text.replace('"corp"', '"company"')
+    known.configure()
+    known.run("sync")
+    assert "source_configured" not in known.run("sources", "adopt", "corp", "company", "--match", "username", "--dry-run").out
+    assert "would take over 2 people" in known.run("sources", "adopt", "corp", "company", "--match", "username", "--dry-run").out
+    assert known.run("sources", "adopt", "corp", "company", "--match", "username", "--json").json["adoption"]["adopted"] == 2
+    known.run("sync")
+    after = known.run("users", "show", "ann@example.com", "--json").json["user"]
+    assert (after["id"], after["source"], [key["id"] for key in after["virtual_keys"]]) == (
+        before["id"], "company", [key["id"] for key in before["virtual_keys"]],
+    )  # fmt: skip
+    known.text = known.text.replace('"company"', '"third"')
+    known.configure()
+    known.run("sync")
+    assert "--people N" in known.run("sources", "forget", "company", status=2).err
+    assert "has 2 active people, not 1" in known.run("sources", "forget", "company", "--people", "1", status=6).err
+    assert "2 people were let go" in known.run("sources", "forget", "company", "--people", "2").out
+    assert "still shows" in known.run("users", "erase", "ann@example.com", status=6).err
+    assert "is erased" in known.run("users", "erase", before["id"]).out
+    assert known.run("users", "show", before["id"], "--json").json["user"]["username"] == ""
