@@ -87,6 +87,7 @@ _BY_SOURCE = (
     ("last_run_entries", "Entries that the last ended run read.", lambda source: source.entries),
     ("last_run_seconds", "Seconds that the last ended run took.", lambda source: source.seconds),
     ("last_run_removed", "People the last ended run found gone or removed.", lambda source: source.removed),
+    ("drift_ratio", "Share of sampled people who differed although no incremental read had named them.", lambda source: source.drift),
     ("last_run_added", "People the last ended run added.", lambda source: source.added),
 )
 

@@ -111,7 +111,7 @@ class Clock:
         trigger = "startup" if name in self._new else "schedule"
         self._new.discard(name)
         try:
-            run = runs.request(self._store, name, trigger=trigger, requested_by="rosterd")
+            run = runs.request(self._store, name, trigger=trigger, requested_by="rosterd", mode="incremental")
         except (Conflict, NotFound) as error:
             _log.debug("a source that was due is left alone", extra={"event": "clock.skipped", "source": name, "why": str(error)})
             return

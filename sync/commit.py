@@ -181,14 +181,15 @@ class Commit:
         self._log.add(kind, user_id=user.user_id, external_id=user.external_id, email=user.email, reason=reason, evidence=evidence or None)
 
 
-def settle_holds(connection: Connection, source: str, run_id: str, picture: Picture, now: int) -> None:
+def settle_holds(connection: Connection, source: str, run_id: str, picture: Picture, now: int, *, everybody: bool) -> None:
     """Write what the ruling means for holds, approvals and the limits of the next 24 hours.
 
-    A read that proves nothing about the people of an approval, an open hold or a silence leaves them as they are: they neither went nor came back.
+    A read that proves nothing about the people of an approval, an open hold or a silence leaves them as they are: they neither went nor came
+    back. That goes for every read that did not ask for `everybody`.
     """
     ruling = picture.ruling
     unseen = frozenset[str]() if picture.proof.complete else picture.unproven.keys()
-    if not _concern(holds.standing(connection, source, now) or (), unseen):
+    if everybody and not _concern(holds.standing(connection, source, now) or (), unseen):
         holds.consume(connection, source, run_id, now)
     holds.record_losses(connection, source, run_id, ruling.counted, now)
     if ruling.held:
@@ -197,6 +198,8 @@ def settle_holds(connection: Connection, source: str, run_id: str, picture: Pict
             people = len({loss.user_id for loss in ruling.withheld})
             detail = {"source": source, "why": ruling.why, "people": people}
             events.record(connection, "run.held", issuing.BY, now, run_id=run_id, detail=detail)
+        return
+    if not everybody:
         return
     if not _concern(holds.waiting(connection, source), unseen):
         holds.close(connection, source, "open", "superseded", now)

@@ -69,7 +69,8 @@ class Page:
 class Proof:
     """What a finished full read proves. `complete` = every page result 0, the last cookie empty, no truncation,
     every entry with a readable id. `groups_found` = those of the groups asked about that the directory shows, with
-    how many members it lists (None where it would not say)."""
+    how many members it lists (None where it would not say). `cursor` = where a later `delta` can go on, as of the moment
+    before the read began; "" where the directory offers none, and then `no_cursor` says why."""
 
     complete: bool
     server: str
@@ -77,6 +78,25 @@ class Proof:
     entries: int
     why_incomplete: str = ""
     groups_found: dict[str, int | None] = field(default_factory=dict)
+    cursor: str = ""
+    no_cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What a directory says has changed since a cursor. It names entries, it does not describe them: each is then read by its id with the
+    source's own base and filter, so that scope is decided on our side and whoever left it is noticed.
+
+    `touched` = ids that may have come, changed or gone, known to us or not; `members` = who is in each issuing group now, for no
+    change of a group touches the entries of its members; `groups_found` as in Proof; `how` = by which means;
+    `cursor` = where to go on.
+    """
+
+    touched: frozenset[str]
+    members: dict[str, frozenset[str]]
+    groups_found: dict[str, int | None]
+    how: str
+    cursor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +138,9 @@ class Reading(Protocol):
 
     def proof(self) -> Proof:
         """Return what the finished `full` proved. An error before it has ended."""
+
+    def delta(self, cursor: str) -> Delta:
+        """Return what has changed since `cursor`. Raises CursorLost when only a full read can tell."""
 
     def find(self, address: str) -> Page:
         """Return whoever lists `address` (any of its spellings), read by the same base, filter and mapping."""

@@ -54,6 +54,10 @@ class SourceIncomplete(SourceError):
     """The directory answered with less than all of it: half a directory is an error."""
 
 
+class CursorLost(SourceError):
+    """The directory cannot say what has changed since a cursor; reading everything can, and the run goes on with that."""
+
+
 class UnsafePlan(RosterError):
     """A plan so suspicious that nothing of it is committed (an empty answer, too many refused entries)."""
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sync import plan
 from sync.address import MalformedAddress, normalise
-from sync.directory import Page, Person, Proof, Reading, Refused
-from sync.errors import InvalidRequest, UnsafePlan
+from sync.directory import Delta, Page, Person, Proof, Reading, Refused
+from sync.errors import CursorLost, InvalidRequest, UnsafePlan
 from sync.policy import Rule, wanted
 from sync.pulse import Pulse
 from sync.settings import SourceSettings
-from sync.store import kept
+from sync.store import cursors, kept
+from sync.store.cursors import Cursor
 from sync.store.engine import Connection, Store
 from sync.store.lease import Progress
 from sync.store.staging import StagedPerson, Staging
@@ -22,6 +24,20 @@ FEW_REFUSED = 10
 """So many refused entries never stop a run, whatever their share."""
 MOST_AT_ONCE = 10
 """People that share the address of a run for one person: more are the guard's business."""
+SAMPLE = 50
+"""People of whom an incremental read looks at although nothing says that they changed."""
+FEW_CHANGES = 1000
+"""So many changes are always read one by one; more than a quarter of the directory are not: reading all of it is quicker then."""
+
+
+class Changes(NamedTuple):
+    """What an incremental read brought: what it proves, whose ids it looked at, which of those only as a sample, and where that ended."""
+
+    proof: Proof
+    delta: Delta
+    ids: list[str]
+    sample: frozenset[str]
+    sampled: str
 
 
 class Intake:
@@ -46,6 +62,26 @@ class Intake:
         proof = reading.proof()
         self._refuse_suspicious(expected)
         return proof
+
+    def read_changes(self, reading: Reading, connection: Connection, staging: Staging, cursor: Cursor, expected: int) -> Changes:
+        """Stage whoever is touched, joined or left an issuing group, or is due to be sampled. Raises CursorLost, or what the source raises."""
+        source = self._source.name
+        delta = reading.delta(cursor.position)
+        self.server, self.vendor = reading.server, reading.vendor
+        with self._store.read(on=connection):
+            moved = {one for group, now in delta.members.items() for one in now ^ kept.members(connection, source, group)}
+            sample = cursors.next_sample(connection, source, cursor.sampled, SAMPLE)
+        ids = delta.touched | moved
+        if len(ids) > max(FEW_CHANGES, expected // 4):
+            raise CursorLost("cursor_lost", f"{len(ids)} entries have changed, too many to be read one by one")
+        named = sorted(ids.union(sample))
+        for batch in kept.batches(named):
+            self._stage(reading.find_ids(batch), staging)
+            self._pulse.beat(self.progress("read", len(named)))
+        self._refuse_many_refused()
+        why = "only what has changed was asked for"
+        proof = Proof(False, reading.server, self.pages, self.entries, why, delta.groups_found, delta.cursor)
+        return Changes(proof, delta, named, frozenset(sample) - ids, sample[-1] if sample else "")
 
     def read_one(self, reading: Reading, connection: Connection, staging: Staging, address: str) -> tuple[Proof, list[str]]:
         """Stage whoever lists the address now, and whoever is remembered with it; return all their external ids. Raises UnsafePlan."""
@@ -84,13 +120,16 @@ class Intake:
 
     def _refuse_suspicious(self, expected: int) -> None:
         """Raise UnsafePlan for an empty answer and for too many entries that could not be taken (rule 3)."""
-        limit = self._source.guard.max_refused_percent
         if self.entries == 0 and expected:
             raise UnsafePlan(
                 "empty_answer",
                 f"{self._source.name} answered with no entry at all, but had {expected} people; nothing was changed.",
                 "Check base, filter and the bind account's rights with `rosterd check`.",
             )
+        self._refuse_many_refused()
+
+    def _refuse_many_refused(self) -> None:
+        limit = self._source.guard.max_refused_percent
         if self.refused_count > max(FEW_REFUSED, self.entries * limit / 100):
             first = self.refused[0]
             raise UnsafePlan(

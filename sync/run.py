@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from sync import jump, weigh
+from sync.approach import Approach
 from sync.commit import Commit, Frame, settle_holds
 from sync.directory import Source
 from sync.errors import RosterError, SourceRefused
@@ -82,12 +83,13 @@ class _Attempt:
         self._run = get(setting.store, lease.run_id)
         self._rules = compile_rules(setting.policies, self._source.name, setting.normalise_group)
         self._intake = Intake(self._store, self._source, self._rules, pulse)
+        self._approach = Approach(self._run, self._source, self._rules)
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def run(self) -> None:
         """Do the seven steps of docs/architecture.md, "One run"."""
         with self._store.read() as connection:
-            facts = source_facts(connection, self._source.name)
+            facts = source_facts(connection, self._source.name, self._store.now())
             expected = kept.people(connection, self._source.name)
         secret = self._secret_mark()
         if facts.refused_binds >= LAST_BIND and facts.refused_secret == secret:
@@ -112,18 +114,16 @@ class _Attempt:
         source = replace(self._source, vendor=facts.vendor) if self._source.vendor == "auto" and facts.vendor else self._source
         with self._setting.open_source(source, groups).open() as reading:
             with self._phase("read", "read"):
-                if self._run.only:
-                    proof, only_ids = self._intake.read_one(reading, connection, staging, self._run.only)
-                else:
-                    proof, only_ids = self._intake.read_all(reading, staging, expected), None
+                proof, only_ids = self._approach.read(self._intake, reading, connection, staging, facts, expected, self._store.now())
             stamp = jump.take_stamp()
             picture = Picture(proof, facts, clock_jump=jump.jumped(facts.stamp, stamp), jumped_by=jump.jump_between(facts.stamp, stamp))
             with self._phase("plan", "plan"), self._store.read(on=connection):
                 weigh.compare_all(connection, staging, self._source.name, only_ids, new_user_id, picture)
+                self._approach.note(connection, staging, picture)
                 weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)
                 absent = kept.load_all(connection, (known.user_id for known in picture.absent))
             with self._phase("plan", "evidence"):
-                weigh.find_departures(reading, absent, self._store.now(), picture, trusted=bool(self._run.only) or proof.complete)
+                weigh.find_departures(reading, absent, self._store.now(), picture, trusted=only_ids is not None or proof.complete)
         return picture
 
     def _seal(self, connection: Connection, staging: Staging) -> None:
@@ -187,17 +187,18 @@ class _Attempt:
         if self._run.dry_run:
             return
         if not self._run.only:
-            settle_holds(connection, self._source.name, self._lease.run_id, picture, now)
+            settle_holds(connection, self._source.name, self._lease.run_id, picture, now, everybody=self._approach.everybody)
             accept_read(
                 connection,
                 self._source,
                 ReadFrom(self._intake.server, self._intake.vendor),
                 now,
-                complete=picture.proof.complete,
+                complete=picture.proof.complete or not self._approach.everybody,
                 configured=not ruling.held,
             )
             if not ruling.held:
                 keep_stamp(connection, self._source.name, jump.take_stamp())
+                self._approach.keep(connection, picture, now)
         tick()
 
     def _ticker(self) -> Callable[[], None]:
@@ -210,19 +211,18 @@ class _Attempt:
         state = "held" if picture.ruling.held else "succeeded"
         intake = self._intake
         ending = Ending(
-            state, picture.proof.complete, intake.server, intake.pages, intake.entries, dict(log.counts), dict(self._seconds),
-            self._mode_reason(picture), self._store.now(),
+            state, self._approach.mode, picture.proof.complete, intake.server, intake.pages, intake.entries, dict(log.counts),
+            dict(self._seconds), self._mode_reason(picture), self._store.now(),
         )  # fmt: skip
         end(connection, self._lease, ending)
 
     def _mode_reason(self, picture: Picture) -> str:
-        facts = picture.facts
-        changed = weigh.changed_keys(self._source, facts)
+        changed = weigh.changed_keys(self._source, picture.facts)
         if changed:
             return f"the configuration changed: {', '.join(changed)}"
         if picture.clock_jump:
             return picture.clock_jump
-        return self._run.mode_reason or ("first read" if facts.read_at is None else "")
+        return self._approach.reason(picture.facts)
 
     def _secret_mark(self) -> str:
         """Return a keyed digest of what the bind uses: a new password, account or address is worth another try."""

@@ -33,6 +33,8 @@ class Picture:
     ruling: Ruling = field(default_factory=lambda: guard.rule(frozenset(), Scale(GuardSettings(), 0)))
     clock_jump: str = ""
     jumped_by: int = 0
+    seen_members: dict[str, int] | None = None
+    """{policy: people in its groups now}, where not everybody was read."""
 
     def withheld(self, user_id: str) -> frozenset[str]:
         """Return what this user is not to lose in this run."""
@@ -53,6 +55,12 @@ def compare_all(connection: Connection, staging: Staging, source: str, only: lis
             staging.note(connection, noted)
             noted = []
     staging.note(connection, noted)
+
+
+def count_drifted(connection: Connection, staging: Staging, sample: frozenset[str], picture: Picture) -> int:
+    """Return how many of the sampled people differ from what is kept, although nothing said that they changed."""
+    gone = sum(known.external_id in sample and not known.unproven for known in picture.absent)
+    return gone + sum(one.known and one.person.external_id in sample for batch in staging.verdicts(connection) for one in batch)
 
 
 def find_losses(connection: Connection, staging: Staging, source: SourceSettings, rules: tuple[Rule, ...], now: int, picture: Picture) -> None:
@@ -91,7 +99,7 @@ def _losses_of(old: Kept, new: UserPlan, now: int) -> dict[Loss, str]:
 def _find_key_losses(connection: Connection, staging: Staging, source: str, rules: tuple[Rule, ...], now: int, picture: Picture) -> None:
     leaving = kept.leaving_a_group(connection, source, [rule.name for rule in rules if rule.disables], now)
     picture.leaving = [(key_id, user_id, policy) for key_id, user_id, policy, _ in leaving]
-    members = staging.members(connection)
+    members = staging.members(connection) if picture.seen_members is None else picture.seen_members
     reasons = {rule.name: vanished(rule, picture.proof.groups_found, members.get(rule.name, 0)) for rule in rules}
     for _, user_id, policy, working in leaving:
         if working or reasons[policy]:

@@ -18,7 +18,6 @@ from sync.store import runs
 State = Annotated[str | None, QueryParameter(name="state")]
 Cursor = FromQuery[str | None]
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
-MODE_REASON = "incremental was asked for; every run of this version is full"
 
 
 @post("/", sync_to_thread=True, status_code=202, operation_id="request_run")
@@ -28,10 +27,11 @@ def request_run(request: Call, data: JSONBody[RunRequest]) -> RunAnswer:
     if data.only:
         parse_email(data.only, "only")
     context = context_of(request)
-    reason = MODE_REASON if data.mode == "incremental" else ""
+    mode, reason = ("full", "full was asked for") if data.mode == "full" else ("incremental", "")
     run = runs.request(
-        context.store, data.source, trigger="api", requested_by=caller_of(request).name, mode_reason=reason, dry_run=data.dry_run, only=data.only
-    )
+        context.store, data.source, trigger="api", requested_by=caller_of(request).name, mode=mode, mode_reason=reason, dry_run=data.dry_run,
+        only=data.only,
+    )  # fmt: skip
     context.wake()
     return RunAnswer(run)
 

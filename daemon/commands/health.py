@@ -14,6 +14,9 @@ from sync.store.views import SourceView, TokenView
 OVERDUE = 120
 """Seconds after which a source that is due should have been looked at by a daemon."""
 
+FEW_DRIFTED = 3
+MOST_DRIFT = 0.01
+"""So many people, and so large a share of those sampled, may differ before incremental reads are said to miss changes."""
 SOON = 14 * 86_400
 """Seconds: what ends within them is said."""
 
@@ -63,6 +66,12 @@ def _judge_decisions(source: SourceView) -> Iterator[Problem]:
     if hold:
         what = f"{source.name}: run {hold.run} waits for a decision about {hold.people:,} people: {hold.why}"
         yield Problem("warning", what, f"rosterd runs show {hold.run}; then approve or discard it")
+    drift = source.drift
+    if drift and drift.drifted >= FEW_DRIFTED and drift.ratio > MOST_DRIFT:
+        what = (
+            f"{source.name}: {drift.drifted:,} of {drift.sampled:,} people looked at differed although the directory had not named them as changed."
+        )
+        yield Problem("warning", what, f"rosterd sync {source.name} --full; look at the directory's replication, or shorten full_every")
     if source.unproven:
         what = f"{source.name}: {source.unproven:,} people were not seen by the last read, and nothing proves that they are gone; they are kept."
         remedy = "Let the bind account see where they stood (its rights may have changed)."

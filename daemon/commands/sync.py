@@ -13,7 +13,7 @@ from sync.store.views import RunView
 
 @click.command()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]…")
-@click.option("--full", is_flag=True, help="Read everything, whatever changed.")
+@click.option("--full", is_flag=True, help="Read everything, not only what has changed.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; print what would change.")
 @click.option("--only", metavar="EMAIL", default="", help="Read and apply one person at once, outside the guard.")
 @click.option("--run", "run_id", metavar="ID", hidden=True, help="Perform this waiting run, quietly, and exit.")
@@ -53,10 +53,8 @@ def _sync_one(everything: Opened, source: SourceSettings, *, full: bool, dry_run
 
     if only:
         matched_form(only)
-    reason = "full was asked for" if full else ""
-    run = runs.request(
-        everything.store, source.name, trigger="cli", requested_by=caller(), mode="full", mode_reason=reason, dry_run=dry_run, only=only
-    )
+    mode, reason = ("full", "full was asked for") if full else ("incremental", "")
+    run = runs.request(everything.store, source.name, trigger="cli", requested_by=caller(), mode=mode, mode_reason=reason, dry_run=dry_run, only=only)
     with watch(source.name) as watcher:
         return carry_out(everything, everything.vault(), source, run, watcher)
 

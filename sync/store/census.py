@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
+from sync.store.cursors import load_drift
 from sync.store.engine import Store
 from sync.store.rows import decoded
 
@@ -28,6 +29,7 @@ class SourceCensus(msgspec.Struct, frozen=True):
     seconds: float | None = None
     removed: float | None = None
     added: float | None = None
+    drift: float | None = None
 
 
 class Census(msgspec.Struct, frozen=True):
@@ -65,6 +67,7 @@ def _source(
         " where source = :source and finished_at is not null and started_at is not null and not dry_run and only = '' order by id desc limit 1"
     )
     last = connection.execute(query, {"source": row.name}).one_or_none()
+    drift = load_drift(connection, row.name)
     counts = decoded(last.counts) if last else {}
     age = None if row.read_at is None else max(0.0, (now - row.read_at) / 1000)
     return SourceCensus(
@@ -72,7 +75,7 @@ def _source(
         failures=row.failures, paused=row.paused_by is not None, held=held.get(row.name, 0), unproven=unproven.get(row.name, 0), people=people,
         runs=runs, entries=float(last.entries) if last else None, seconds=last.took / 1000 if last else None,
         removed=float(counts.get("missing", 0) + counts.get("removed", 0)) if last else None,
-        added=float(counts.get("added", 0)) if last else None,
+        added=float(counts.get("added", 0)) if last else None, drift=drift.ratio if drift.sampled else None,
     )  # fmt: skip
 
 

@@ -6,11 +6,14 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from sync.jump import Stamp
+from sync.store import holds
+from sync.store.cursors import Cursor, load_cursor
 from sync.store.engine import Store
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
-    """The accepted configuration, the last completed read (milliseconds), refused binds, and when by which clocks it last ran."""
+    """The accepted configuration, the last completed read (milliseconds), refused binds, when by which clocks it last ran, where an
+    incremental read can go on, and whether a hold or an approval waits."""
 
     digest: str
     parts: dict[str, str]
@@ -19,9 +22,11 @@ class SourceFacts(msgspec.Struct, frozen=True):
     refused_secret: str
     vendor: str
     stamp: Stamp | None
+    cursor: Cursor | None = None
+    undecided: bool = False
 
 
-def source_facts(connection: Connection, source: str) -> SourceFacts:
+def source_facts(connection: Connection, source: str, now: int) -> SourceFacts:
     """Return the facts of one source."""
     row = connection.execute(
         text("select digest, parts, read_at, refused_binds, refused_secret, vendor from source where name = :name"), {"name": source}
@@ -29,7 +34,10 @@ def source_facts(connection: Connection, source: str) -> SourceFacts:
     parts = msgspec.json.decode(row.parts) if isinstance(row.parts, str) else row.parts
     kept = connection.execute(text("select value from meta where name = :name"), {"name": _stamp_name(source)}).scalar_one_or_none()
     stamp = msgspec.json.decode(kept, type=Stamp) if kept else None
-    return SourceFacts(row.digest, parts, row.read_at, row.refused_binds, row.refused_secret, row.vendor, stamp)
+    undecided = bool(holds.waiting(connection, source)) or holds.standing(connection, source, now) is not None
+    return SourceFacts(
+        row.digest, parts, row.read_at, row.refused_binds, row.refused_secret, row.vendor, stamp, load_cursor(connection, source), undecided
+    )
 
 
 def keep_stamp(connection: Connection, source: str, stamp: Stamp) -> None:

@@ -104,6 +104,15 @@ def ids_of(connection: Connection, source: str, matched: str) -> list[str]:
     return [row[0] for row in connection.execute(query, {"matched": matched, "source": source})]
 
 
+def members(connection: Connection, source: str, group: str) -> frozenset[str]:
+    """Return the external ids of the people of `source` who are remembered in a group, as long as the directory shows them."""
+    query = text(
+        'select u.external_id from directory_group g join membership m on m.group_id = g.id join "user" u on u.id = m.user_id'
+        " where g.source = :source and g.external_id = :group and u.state in ('active', 'disabled')"
+    )
+    return frozenset(row[0] for row in connection.execute(query, {"source": source, "group": group}))
+
+
 def leaving_a_group(connection: Connection, source: str, policies: Sequence[str], now: int) -> list[tuple[str, str, str, bool]]:
     """Return (key id, user id, policy, working) of enabled keys whose staged, active owner no longer meets the key's policy.
 

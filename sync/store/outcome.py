@@ -77,6 +77,7 @@ class Ending(msgspec.Struct):
     """The facts that end a run. Seconds by phase; times in milliseconds."""
 
     state: str
+    mode: str
     complete: bool
     server: str
     pages: int
@@ -97,8 +98,8 @@ def end(connection: Connection, lease: Lease, ending: Ending) -> None:
     }
     connection.execute(
         text(
-            "update run set state = :state, complete = :complete, server = :server, pages = :pages, entries = :entries, counts = :counts,"
-            " seconds = :seconds, mode_reason = :mode_reason, phase = null, finished_at = :now where id = :id"
+            "update run set state = :state, mode = :mode, complete = :complete, server = :server, pages = :pages, entries = :entries,"
+            " counts = :counts, seconds = :seconds, mode_reason = :mode_reason, phase = null, finished_at = :now where id = :id"
         ),
         facts,
     )
@@ -113,7 +114,8 @@ class ReadFrom(NamedTuple):
 
 
 def accept_read(connection: Connection, source: SourceSettings, read: ReadFrom, now: int, *, complete: bool, configured: bool) -> None:
-    """Remember what a committed full run proved about its source; with `configured`, that this configuration is accepted (rule 9)."""
+    """Remember what a committed run proved about its source: `complete` = it is known as it is now, by a full read or by what has changed since;
+    with `configured`, that this configuration is accepted (rule 9)."""
     connection.execute(
         text(
             "update source set succeeded_at = :now, failures = 0, refused_binds = 0, server = :server, vendor = :vendor,"

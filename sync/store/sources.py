@@ -10,9 +10,10 @@ from sqlalchemy.engine import Row
 
 from sync.errors import NotFound
 from sync.settings import Policy, SourceSettings
+from sync.store.cursors import load_cursor, load_drift
 from sync.store.engine import Store
 from sync.store.rows import run_view
-from sync.store.views import HoldView, SourceView, must_rfc3339, rfc3339
+from sync.store.views import DriftView, HoldView, SourceView, must_rfc3339, rfc3339
 
 PERIODS_UNTIL_STALE = 3
 
@@ -114,11 +115,14 @@ def _view(connection: Connection, row: Row[Any], now: int) -> SourceView:
         people[state] = count
     unproven = connection.execute(text('select count(*) from "user" where source = :s and unproven_since is not null'), {"s": row.name}).scalar_one()
     last = connection.execute(text("select * from run where source = :s order by id desc limit 1"), {"s": row.name}).one_or_none()
+    cursor, drift = load_cursor(connection, row.name), load_drift(connection, row.name)
     stale = row.read_at is not None and row.stale_after_ms is not None and now - row.read_at > row.stale_after_ms
     return SourceView(
         name=row.name, kind=row.kind, state=_state(row, stale), stale=stale, people=people, unproven=unproven, read_at=rfc3339(row.read_at),
         due_at=rfc3339(row.due_at), paused_by=row.paused_by, paused_at=rfc3339(row.paused_at), server=row.server or None,
         vendor=row.vendor or None, last_run=run_view(last) if last else None, open_hold=open_hold(connection, row.name),
+        full_at=rfc3339(cursor.full_at) if cursor else None,
+        drift=DriftView(drift.sampled, drift.drifted, round(drift.ratio, 4)) if drift.sampled else None,
     )  # fmt: skip
 
 

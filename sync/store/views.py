@@ -129,8 +129,16 @@ class HoldView(msgspec.Struct, omit_defaults=True):
     opened_at: str
 
 
+class DriftView(msgspec.Struct):
+    """What samples found since everything was last read: people looked at, those who differed although nothing said so, and their share."""
+
+    sampled: int
+    drifted: int
+    ratio: float
+
+
 class SourceView(msgspec.Struct, omit_defaults=True):
-    """`state` is one of ok, stale, failing, paused, unconfigured, new (nothing read yet)."""
+    """`state` is one of ok, stale, failing, paused, unconfigured, new (nothing read yet); `full_at` = when everything was last read."""
 
     name: str
     kind: str
@@ -146,6 +154,8 @@ class SourceView(msgspec.Struct, omit_defaults=True):
     vendor: str | None = None
     last_run: RunView | None = None
     open_hold: HoldView | None = None
+    full_at: str | None = None
+    drift: DriftView | None = None
 
 
 class Claimant(msgspec.Struct, omit_defaults=True):

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 import msgspec
 
 from sync.address import normalise
-from sync.directory import Absent, Dropped, Finding, Listed, Page, Person, Proof, Reading, Refused
-from sync.errors import SourceError
+from sync.directory import Absent, Delta, Dropped, Finding, Listed, Page, Person, Proof, Reading, Refused
+from sync.errors import CursorLost, SourceError
 
 PAGE = 500
 
 
 @dataclass
 class Directory:
-    """People by id; `hidden` ids are not shown and not provable, `groups` what exists with its members' count."""
+    """People by id; `hidden` ids are not shown and not provable, `groups` what exists with its members' count. `tells` = it can be asked what
+    has changed; a change of groups names nobody, nor do `untold` ids."""
 
     people: dict[str, Person] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
@@ -25,6 +26,15 @@ class Directory:
     groups: dict[str, int | None] | None = None
     error: SourceError | None = None
     error_after: int | None = None
+    tells: bool = False
+    untold: set[str] = field(default_factory=set)
+    marks: dict[str, dict[str, Person]] = field(default_factory=dict)
+
+    def mark(self) -> str:
+        """Return a cursor that stands for the people as they are now."""
+        cursor = str(len(self.marks))
+        self.marks[cursor] = dict(self.people)
+        return cursor
 
     def add(self, uid: str, *addresses: str, **facts: object) -> Person:
         """Add or replace a person whose id is made of the uid."""
@@ -63,6 +73,7 @@ class _Reading:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._entries = 0
+        self._cursor = directory.mark() if directory.tells else ""
 
     def _shown(self) -> list[Person]:
         return [person for key, person in self._directory.people.items() if key not in self._directory.hidden]
@@ -82,7 +93,19 @@ class _Reading:
         if groups is None:
             groups = {group: 1 for person in self._shown() for group in person.groups}
         why = "an entry had no readable id" if self._directory.refused else ""
-        return Proof(not why, self.server, 1, self._entries, why, groups)
+        return Proof(not why, self.server, 1, self._entries, why, groups, self._cursor)
+
+    def delta(self, cursor: str) -> Delta:
+        directory, before = self._directory, self._directory.marks.get(cursor)
+        if before is None:
+            raise CursorLost("cursor_lost", "the directory does not know this cursor")
+        now = directory.people
+        touched = {one for one in before.keys() | now.keys() if _telling(before.get(one)) != _telling(now.get(one))} - directory.untold
+        members: dict[str, frozenset[str]] = {}
+        for person in self._shown():
+            for group in person.groups:
+                members[group] = members.get(group, frozenset()) | {person.external_id}
+        return Delta(frozenset(touched), members, self.proof().groups_found, "asked", self._cursor)
 
     def find(self, address: str) -> Page:
         matched = normalise(address)
@@ -98,3 +121,8 @@ class _Reading:
                 yield Finding(one.external_id, "unproven", "hidden", "")
             else:
                 yield Finding(one.external_id, "departed", "not found", f"{one.place}: noSuchObject")
+
+
+def _telling(person: Person | None) -> Person | None:
+    """Return what of an entry's change is seen on the entry itself."""
+    return None if person is None else msgspec.structs.replace(person, groups=())

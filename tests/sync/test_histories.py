@@ -21,6 +21,7 @@ from sync.settings import Policy
 from sync.store import addresses as store_addresses
 from sync.store import forgetting, people, runs, sources
 from sync.store.lease import Progress
+from sync.store.views import RunView
 from tests.sync.world import World
 
 UIDS = [f"p{n}" for n in range(5)]
@@ -41,6 +42,7 @@ class Histories(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.world = World(self.folder)
         self.world.policies = (Policy("all"), Policy("ai", groups=("ai",)))
+        self.world.directory.tells = True
         self.world.guard(max_removed=1, max_removed_percent=0, max_disabled=2)
         self.owners: dict[str, str] = {}
         self.listed: dict[str, set[str]] = {}
@@ -76,9 +78,24 @@ class Histories(RuleBasedStateMachine):
     def wait(self, days: float) -> None:
         self.world.clock.forward(days=days)
 
-    @rule(dry=st.booleans())
-    def sync(self, dry: bool) -> None:
-        self._sync(dry_run=dry)
+    @rule(dry=st.booleans(), mode=st.sampled_from(["full", "incremental"]))
+    def sync(self, dry: bool, mode: str) -> None:
+        self._sync(dry_run=dry, mode=mode)
+
+    @rule()
+    def lose_the_cursors(self) -> None:
+        """The server is put back, or its log is trimmed."""
+        self.world.directory.marks.clear()
+
+    @rule()
+    def follow_changes(self) -> None:
+        """An incremental run that withholds nothing leaves nothing for a full one to change, but for what only a full one may end."""
+        hidden = self.world.directory.hidden
+        run = self._sync(mode="incremental")
+        if run.state == "succeeded" and run.mode == "incremental" and not hidden and not run.counts["withheld"]:
+            again = runs.request(self.world.store, "corp", trigger="cli", requested_by="test", dry_run=True)
+            counts = perform(self.world.setting(), again.id).counts
+            assert not any(counts[kind] for kind in ("added", "disabled", "enabled", "missing", "returned", "keys_issued", "keys_disabled")), counts
 
     @rule()
     def sync_cut_off(self) -> None:
@@ -87,15 +104,15 @@ class Histories(RuleBasedStateMachine):
             self._sync()
         self.world.directory.error = None
 
-    @rule(phase=st.sampled_from(["read", "plan", "evidence", "keys", "apply"]))
-    def sync_killed(self, phase: str) -> None:
+    @rule(phase=st.sampled_from(["read", "plan", "evidence", "keys", "apply"]), mode=st.sampled_from(["full", "incremental"]))
+    def sync_killed(self, phase: str, mode: str) -> None:
         before = self._dump()
 
         def die(progress: Progress) -> None:
             if progress.phase == phase:
                 raise Crash
 
-        run = runs.request(self.world.store, "corp", trigger="cli", requested_by="test")
+        run = runs.request(self.world.store, "corp", trigger="cli", requested_by="test", mode=mode)
         setting = self.world.setting()
         try:
             perform(type(setting)(**{name: getattr(setting, name) for name in setting.__slots__} | {"progress": die}), run.id)
@@ -198,12 +215,13 @@ class Histories(RuleBasedStateMachine):
             elif not listing:
                 assert found.outcome in ("user_not_found", "user_removed")
 
-    def _sync(self, *, dry_run: bool = False) -> None:
+    def _sync(self, *, dry_run: bool = False, mode: str = "full") -> RunView:
         before = self._dump() if dry_run else None
-        run = runs.request(self.world.store, "corp", trigger="cli", requested_by="test", dry_run=dry_run)
-        perform(self.world.setting(), run.id)
+        run = runs.request(self.world.store, "corp", trigger="cli", requested_by="test", mode=mode, dry_run=dry_run)
+        ended = perform(self.world.setting(), run.id)
         if dry_run:
             assert self._dump() == before
+        return ended
 
     def _dump(self) -> list[object]:
         with self.world.store.read() as connection:
@@ -211,6 +229,12 @@ class Histories(RuleBasedStateMachine):
                 connection.execute(text(f'select * from "{table}" order by 1, 2')).all()
                 for table in ("user", "claim", "virtual_key", "membership", "loss")
             ]
+
+
+@pytest.fixture(autouse=True)
+def small_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five people would all be looked at every time."""
+    monkeypatch.setattr("sync.intake.SAMPLE", 1)
 
 
 TestHistories = pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")(Histories.TestCase)

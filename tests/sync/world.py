@@ -66,8 +66,8 @@ class World:
         directory = self.directories[name]
         return RunSetting(self.store, self.vault, self.settings[name], self.policies, lambda source, groups: directory, lambda group: group)
 
-    def sync(self, name: str = "corp", *, dry_run: bool = False, only: str = "", expect: str = "succeeded") -> RunView:
-        run = runs.request(self.store, name, trigger="cli", requested_by="test", dry_run=dry_run, only=only)
+    def sync(self, name: str = "corp", *, mode: str = "full", dry_run: bool = False, only: str = "", expect: str = "succeeded") -> RunView:
+        run = runs.request(self.store, name, trigger="cli", requested_by="test", mode=mode, dry_run=dry_run, only=only)
         ended = perform(self.setting(name), run.id)
         assert ended.state == expect, ended
         return ended

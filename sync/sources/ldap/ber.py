@@ -11,6 +11,8 @@ DONE = 0x65
 """Tag of a SearchResultDone."""
 REFERENCE = 0x73
 """Tag of a SearchResultReference."""
+INTERMEDIATE = 0x79
+"""Tag of an IntermediateResponse (RFC 4511 section 4.13)."""
 
 _MOST_NAMES = 1000
 
@@ -152,12 +154,13 @@ class EntryReader:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a search ended. `cookie` is the paged results control's, None when the control is missing."""
+    """How a search ended. `cookie` is the paged results control's, None when the control is missing; `controls` all of them, by OID."""
 
     code: int
     matched: str
     text: str
     cookie: bytes | None
+    controls: dict[bytes, bytes] = field(default_factory=dict)
 
 
 def read_done(data: bytes, at: int, end: int, stop: int) -> Done:
@@ -172,27 +175,36 @@ def read_done(data: bytes, at: int, end: int, stop: int) -> Done:
     code, matched, text = parts
     if not 1 <= len(code) <= 4:
         raise Garbled("a result has no code")  # none at all would read as 0, success
-    return Done(int.from_bytes(code, "big"), read_dn(matched), text.decode("utf-8", "replace"), _read_cookie(data, end, stop))
+    controls = read_controls(data, end, stop)
+    paged = controls.get(PAGED_RESULTS)
+    cookie = None if paged is None else _cookie_of(paged)
+    return Done(int.from_bytes(code, "big"), read_dn(matched), text.decode("utf-8", "replace"), cookie, controls)
 
 
-def _read_cookie(data: bytes, at: int, limit: int) -> bytes | None:
-    """Return the cookie of the simple paged results control (RFC 2696) among the controls at `at`."""
+PAGED_RESULTS = b"1.2.840.113556.1.4.319"
+"""The simple paged results control (RFC 2696)."""
+
+
+def read_controls(data: bytes, at: int, limit: int) -> dict[bytes, bytes]:
+    """Return the controls between `at` and `limit` (RFC 4511 section 4.1.11): OID → value, b"" where there is none. Raises Garbled."""
+    controls: dict[bytes, bytes] = {}
     if at >= limit:
-        return None
+        return controls
     tag, at, end = header(data, at, limit)
     while tag == 0xA0 and at < end:
         _, inner, at = header(data, at, end)
-        _, start, after = header(data, inner, at)
-        if data[start:after] == b"1.2.840.113556.1.4.319":
-            return _cookie_of(data, after, at)
-    return None
+        _, start, inner = header(data, inner, at)
+        oid, value = data[start:inner], b""
+        while inner < at:  # the criticality, if any, then the value, if any
+            kind, start, inner = header(data, inner, at)
+            if kind == 0x04:
+                value = data[start:inner]
+        controls.setdefault(oid, value)
+    return controls
 
 
-def _cookie_of(data: bytes, at: int, stop: int) -> bytes:
-    tag, start, after = header(data, at, stop)
-    if tag == 0x01:  # criticality
-        tag, start, after = header(data, after, stop)
-    _, start, after = header(data, start, after)
-    _, _, size_end = header(data, start, after)
-    _, start, after = header(data, size_end, after)
-    return data[start:after]
+def _cookie_of(value: bytes) -> bytes:
+    _, start, stop = header(value, 0, len(value))
+    _, _, size_end = header(value, start, stop)
+    _, start, after = header(value, size_end, stop)
+    return value[start:after]

@@ -24,7 +24,8 @@ _SCOPES = {"entry": ldap3.BASE, "subtree": ldap3.SUBTREE}
 @dataclass(frozen=True, slots=True)
 class Search:
     """What to ask: below `base` (or only it), who matches `filter`, and which attributes of theirs.
-    `page_size` 0 = all at once; `biggest` = octets of an entry that are read."""
+    `page_size` 0 = all at once; `biggest` = octets of an entry that are read; `controls` = (OID, criticality, value) to send along; `overhear` is
+    told what comes beside the entries (see Wire)."""
 
     base: str
     filter: str
@@ -32,6 +33,8 @@ class Search:
     scope: Literal["entry", "subtree"] = "subtree"
     page_size: int = 0
     biggest: int = BIGGEST_ENTRY
+    controls: Sequence[tuple[str, bool, bytes]] = ()
+    overhear: Callable[[int, bytes], None] | None = None
 
 
 class Line:
@@ -82,7 +85,7 @@ class Line:
     def search(self, asked: Search, take: Callable[[Entry], None], cookie: bytes | None = None) -> Done:
         """Send one search, hand each entry to `take` as it arrives, and return how it ended, whatever that is."""
         wire, paging = self._wire, {}
-        wire.take, wire.biggest_entry = take, asked.biggest
+        wire.take, wire.overhear, wire.biggest_entry = take, asked.overhear, asked.biggest
         if asked.page_size:
             paging = {"paged_size": asked.page_size, "paged_criticality": True, "paged_cookie": cookie}
         with translate.translated(self.url, asked.filter):
@@ -93,6 +96,7 @@ class Line:
                 dereference_aliases=ldap3.DEREF_NEVER,
                 attributes=list(asked.attributes),
                 auto_escape=False,
+                controls=list(asked.controls) or None,
                 **paging,
             )
         self.references += wire.references

@@ -7,17 +7,19 @@ from functools import partial
 from itertools import islice
 
 from sync.address import MalformedAddress, normalise
-from sync.directory import Absent, Finding, Listed, Page, Person, Proof, Refused
+from sync.directory import Absent, Delta, Finding, Listed, Page, Person, Proof, Refused
 from sync.errors import SourceUnavailable
 from sync.settings import SourceSettings
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.delta import HOW, Follower, NoWay
 from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.evidence import Inquiry
 from sync.sources.ldap.filters import any_of, both, bracketed, equals
 from sync.sources.ldap.groups import GroupIndex, groups_above, look_for_groups
 from sync.sources.ldap.mapping import Mapper
+from sync.sources.ldap.names import attribute_key
 from sync.sources.ldap.paging import Walk
 from sync.sources.ldap.root import Root, read_root, vendor_of
 from sync.sources.ldap.servers import Servers
@@ -67,6 +69,15 @@ class LdapReading:
             raise RuntimeError("proof() is asked for before full() has ended")
         return self._proof
 
+    def delta(self, cursor: str) -> Delta:
+        """Return what has changed since `cursor`, and who is in the issuing groups now."""
+        line = self._line()
+        touched, position = Follower(self._settings, self._bases, self._root_of(line), line).changes(cursor)
+        members = {group: self._members_of(line, group) for group in self._issuing} if self._settings.attributes.groups else {}
+        empty = [group for group, ids in members.items() if not ids]
+        found = {group: len(ids) for group, ids in members.items() if ids} | look_for_groups(line, empty)
+        return Delta(touched, {group: ids for group, ids in members.items() if group in found}, found, HOW[position.way], str(position))
+
     def find(self, address: str) -> Page:
         """Return whoever lists `address` in any of its spellings."""
         try:
@@ -106,6 +117,7 @@ class LdapReading:
         return self._root
 
     def _read_all(self, line: Line) -> Iterator[Page]:
+        position = self._position(line)
         index = self._read_groups(line)
         mapper = Mapper(self._settings, vendor_of(self._settings, self._root_of(line)), index.groups_of if index else None)
         walk, collector = Walk(line), Collector(line, mapper)
@@ -116,7 +128,27 @@ class LdapReading:
         if shared.persons:
             yield shared
         found = index.sizes_of(self._issuing) if index else look_for_groups(line, self._issuing)
-        self._proof = Proof(not collector.without_id, line.url, walk.pages, walk.entries, collector.why_incomplete, found)
+        self._proof = Proof(not collector.without_id, line.url, walk.pages, walk.entries, collector.why_incomplete, found, *position)
+
+    def _members_of(self, line: Line, group: str) -> frozenset[str]:
+        """Return the ids of the people of this source who say that they are in a group."""
+        names, ids = self._settings.attributes, set[str]()
+
+        def take(entry: Entry) -> None:
+            ids.update(text.lower() for text in entry.texts(attribute_key(names.id)))
+
+        for base in self._bases:
+            asked = Search(base, both(self._settings.filter, equals(names.groups, group)), [names.id], page_size=self._settings.page_size)
+            for _ in Walk(line).pages_of(asked, take):
+                pass
+        return frozenset(ids)
+
+    def _position(self, line: Line) -> tuple[str, str]:
+        """Return (where an incremental read can go on after a full one that begins now, or why it cannot)."""
+        try:
+            return str(Follower(self._settings, self._bases, self._root_of(line), line).take_position()), ""
+        except NoWay as why:
+            return "", str(why)
 
     def _search(self, base: str, filter_text: str, mapper: Mapper) -> Search:
         return Search(base, filter_text, mapper.attributes, page_size=self._settings.page_size)

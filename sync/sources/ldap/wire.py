@@ -51,6 +51,8 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         self.address = address
         self.biggest_entry = BIGGEST_ENTRY
         self.take: Callable[[Entry], None] = lambda entry: None
+        self.overhear: Callable[[int, bytes], None] | None = None
+        """Told what comes beside the entries, if set: (tag of the operation, an entry's controls or the content of a notice)."""
         self.references = 0
         self.done: Done | None = None
         self._buffer = b""
@@ -111,6 +113,12 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
             self._refuse_other(number)
         if tag == ber.ENTRY:
             self.take(self._reader.read(data, at, end))
+            if self.overhear and end < stop:
+                self.overhear(tag, data[end:stop])
+            return None
+        if tag == ber.INTERMEDIATE:
+            if self.overhear:
+                self.overhear(tag, data[at:end])
             return None
         if tag == ber.REFERENCE:
             self.references += 1

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from daemon.commands.health import judge_source, judge_tokens
 from sync.settings import GuardSettings, SourceSettings
-from sync.store.views import HoldView, RunError, RunView, SourceView, TokenView
+from sync.store.views import DriftView, HoldView, RunError, RunView, SourceView, TokenView
 from tests.daemon.commands.place import Place
 from tests.servers.slapd import Slapd
 
@@ -45,6 +45,9 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"last_run": failed(error=RunError("x", "It is down.", "Mend it."))}, [("warning", "its last run failed: It is down.")]),
     ({"open_hold": HoldView("r3", "Too many.", 12, "x")}, [("warning", "run r3 waits for a decision about 12 people: Too many.")]),
     ({"unproven": 20}, [("warning", "20 people were not seen")]),
+    ({"drift": DriftView(1000, 11, 0.011)}, [("warning", "11 of 1,000 people looked at differed")]),
+    ({"drift": DriftView(1000, 10, 0.01)}, []),
+    ({"drift": DriftView(50, 2, 0.04)}, []),
     ({"due_at": "2025-12-31T23:57:59Z"}, [("critical", "was due at 2025-12-31T23:57:59Z, and nobody has read it")]),
     ({"due_at": "2025-12-31T23:57:59Z", "paused_by": "cli:ann"}, [("warning", "was paused")]),
     ({"state": "unconfigured"}, [("warning", "its 3 active people stay as they are")]),

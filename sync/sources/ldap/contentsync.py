@@ -1,0 +1,128 @@
+"""What has changed since a cookie, by LDAP content synchronisation in its polling mode (RFC 4533): the server says who came, changed and went."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from sync.errors import CursorLost
+from sync.sources.ldap import ber, translate
+from sync.sources.ldap.ber import Entry, Garbled, header, read_controls
+from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.filters import ANYTHING
+
+REQUEST = "1.3.6.1.4.1.4203.1.9.1.1"
+_STATE = b"1.3.6.1.4.1.4203.1.9.1.2"
+_DONE = b"1.3.6.1.4.1.4203.1.9.1.3"
+_INFO = b"1.3.6.1.4.1.4203.1.9.1.4"
+_REFRESH_REQUIRED = 4096
+_UNWILLING = 53
+MOST_TOUCHED = 200_000
+"""Entries that one answer may name; of more than that, reading everything is quicker."""
+
+
+@dataclass(slots=True)
+class Poll:
+    """What one poll brought: the ids (entryUUID) that came, changed or went, and the next cookie.
+
+    Sets of entries that are merely *present* are left aside: a server that keeps no log of deletions would have us conclude from silence.
+    """
+
+    touched: set[str] = field(default_factory=set)
+    cookie: str = ""
+
+    def overhear(self, tag: int, said: bytes) -> None:
+        """Take in the controls of an entry, or a notice between entries. Raises Garbled, CursorLost."""
+        if tag == ber.ENTRY:
+            self._state(read_controls(said, 0, len(said)).get(_STATE, b""))
+        else:
+            self._notice(said)
+
+    def end(self, controls: dict[bytes, bytes]) -> None:
+        """Take in the Sync Done Control: SEQUENCE { cookie OCTET STRING OPTIONAL, refreshDeletes BOOLEAN DEFAULT FALSE }."""
+        value = controls.get(_DONE)
+        if value is None:
+            raise CursorLost("cursor_lost", "the server ended the poll without saying that it was all")
+        self._cookie_in(value)
+
+    def _touch(self, raw: bytes) -> None:
+        if len(raw) != 16:
+            raise Garbled("an entryUUID that is none")
+        self.touched.add(str(uuid.UUID(bytes=raw)))
+        if len(self.touched) > MOST_TOUCHED:
+            raise CursorLost("cursor_lost", f"more than {MOST_TOUCHED} entries have changed")
+
+    def _state(self, value: bytes) -> None:
+        """SEQUENCE { state ENUMERATED, entryUUID OCTET STRING, cookie OCTET STRING OPTIONAL }."""
+        _, at, stop = header(value, 0, len(value))
+        _, start, at = header(value, at, stop)
+        state = value[start:at]
+        _, start, at = header(value, at, stop)
+        if state != b"\0":  # 0 = present: as it was
+            self._touch(value[start:at])
+
+    def _notice(self, said: bytes) -> None:
+        """IntermediateResponse { [0] name, [1] value }; of Sync Info Messages only new cookies and sets of the deleted matter."""
+        tag, start, at = header(said, 0, len(said))
+        if tag != 0x80 or said[start:at] != _INFO or at >= len(said):
+            return
+        _, start, at = header(said, at, len(said))
+        tag, inner, stop = header(said, start, at)
+        if tag == 0x80:
+            self.cookie = said[inner:stop].decode("utf-8", "replace")
+        elif tag == 0xA3:
+            self._id_set(said, inner, stop)
+        elif tag in (0xA1, 0xA2):
+            self._cookie_in(said[start:at])
+
+    def _id_set(self, said: bytes, at: int, stop: int) -> None:
+        """SEQUENCE { cookie OPTIONAL, refreshDeletes BOOLEAN DEFAULT FALSE, syncUUIDs SET OF OCTET STRING }."""
+        deleted = False
+        while at < stop:
+            tag, start, at = header(said, at, stop)
+            if tag == 0x01:
+                deleted = said[start:at] != b"\0"
+            elif tag == 0x31 and deleted:
+                while start < at:
+                    _, first, start = header(said, start, at)
+                    self._touch(said[first:start])
+
+    def _cookie_in(self, value: bytes) -> None:
+        _, at, stop = header(value, 0, len(value))
+        if at < stop and value[at] == 0x04:
+            _, start, at = header(value, at, stop)
+            self.cookie = value[start:at].decode("utf-8", "replace")
+
+
+def poll(line: Line, place: str, cookie: str) -> tuple[frozenset[str], str]:
+    """Return (ids of the entries under `place` that came, changed or went since `cookie`, the next cookie).
+
+    Raises CursorLost when the server cannot say, or does not say all of it; SourceUnavailable.
+    """
+    heard = Poll(cookie=cookie)
+    asked = Search(place, ANYTHING, ["1.1"], controls=[(REQUEST, True, _request(cookie))], overhear=heard.overhear)
+    try:
+        done = line.search(asked, _ignore)
+    except CursorLost:
+        line.close()  # the rest of the answer is still on its way
+        raise
+    if done.code in (_REFRESH_REQUIRED, _UNWILLING):
+        raise CursorLost("cursor_lost", f"the server does not accept the cookie any more: {translate.result_name(done.code)} {done.text}".strip())
+    if done.code:
+        raise CursorLost("cursor_lost", f"the server refuses content synchronisation: {translate.result_name(done.code)} {done.text}".strip())
+    heard.end(done.controls)
+    return frozenset(heard.touched), heard.cookie
+
+
+def _ignore(entry: Entry) -> None:
+    """The entries themselves say nothing here: each is read by its id later."""
+
+
+def _request(cookie: str) -> bytes:
+    """Return SEQUENCE { mode ENUMERATED refreshOnly (1), cookie OCTET STRING }."""
+    return _tlv(0x30, b"\x0a\x01\x01" + _tlv(0x04, cookie.encode()))
+
+
+def _tlv(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    return bytes([tag, size] if size < 0x80 else [tag, 0x82, size >> 8, size & 0xFF]) + content
