@@ -13,7 +13,7 @@ from sync.errors import CursorLost
 from sync.intake import Changes, Intake
 from sync.policy import Rule
 from sync.settings import SourceSettings
-from sync.store.cursors import Cursor, Drift, keep_cursor, keep_drift, load_drift
+from sync.store.cursors import Cursor, Drift, keep_cursor, keep_drift, load_cursor, load_drift
 from sync.store.engine import Connection
 from sync.store.facts import SourceFacts
 from sync.store.staging import Staging
@@ -78,7 +78,13 @@ class Approach:
             keep_cursor(connection, source, Cursor(picture.proof.cursor, self._bound_to, now, why_none=picture.proof.no_cursor))
             keep_drift(connection, source, Drift())
             return
-        keep_cursor(connection, source, msgspec.structs.replace(before, position=changes.delta.cursor, sampled=changes.sampled))
+        now_kept = load_cursor(connection, source)
+        again = set(now_kept.again if now_kept else ()) - set(changes.ids)
+        keep_cursor(
+            connection,
+            source,
+            msgspec.structs.replace(before, position=changes.delta.cursor, sampled=changes.sampled, again=tuple(sorted(again))),
+        )
         known = load_drift(connection, source)
         keep_drift(connection, source, Drift(known.sampled + len(changes.sample), known.drifted + self._drifted))
 

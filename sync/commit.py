@@ -11,7 +11,7 @@ from sync import plan
 from sync.guard import Loss
 from sync.policy import Rule
 from sync.settings import SourceSettings
-from sync.store import events, holds, issuing, kept
+from sync.store import cursors, events, holds, issuing, kept
 from sync.store.engine import Connection
 from sync.store.holders import Contested, settle
 from sync.store.keeping import Keeper, Keeping
@@ -39,11 +39,11 @@ class Commit:
         self._source, self._run_id, self._now, self._away_before, self._tick = frame
         self._keeper = Keeper(connection, self._source.name, self._now)
 
-    def apply(self, rules: Sequence[Rule], *, complete: bool, only: bool) -> None:
+    def apply(self, rules: Sequence[Rule], *, complete: bool, everybody: bool) -> None:
         """Write people, departures, addresses and keys, in that order: keys go to who holds an address in the end."""
         self._people()
-        self._departures(complete=complete, only=only)
-        self._addresses()
+        self._departures(complete=complete)
+        self._addresses(everybody=everybody)
         self._keys(rules)
         self._withheld()
         self._log.flush(self._connection)
@@ -88,7 +88,7 @@ class Commit:
                 "refused", user_id=new.user_id, external_id=new.external_id, email=email, reason="values of the entry were left out", evidence=dropped
             )
 
-    def _departures(self, *, complete: bool, only: bool) -> None:
+    def _departures(self, *, complete: bool) -> None:
         picture, read_at = self._picture, self._picture.facts.read_at
         held_back = {loss.user_id for loss in picture.ruling.withheld if loss.what == "missing"}
         users = kept.load_all(self._connection, (known.user_id for known in picture.absent))
@@ -101,7 +101,7 @@ class Commit:
         self._keeper.unproven(list(picture.unproven), read_at)
         for user_id, finding in picture.unproven.items():
             self._add("unproven", users[user_id], reason=finding.why, evidence=finding.evidence)
-        if complete and not only and not picture.clock_jump:
+        if complete and not picture.clock_jump:
             self._removals([user_id for user_id, user in users.items() if user.state == "missing"], users)
             self._keeper.release(self._ended_quarantines())
 
@@ -121,9 +121,10 @@ class Commit:
             self._add("removed", users[user_id], reason="missing for longer than the grace period and at least two more complete reads")
         self._tell_of_people("user.removed", gone)
 
-    def _addresses(self) -> None:
+    def _addresses(self, *, everybody: bool) -> None:
         contested: list[Contested] = list(settle(self._connection, self._now, self._keeper.back))
         self._keeper.refresh_emails()
+        cursors.look_again(self._connection, self._keeper.gained(everybody=everybody))
         names = kept.load_all(self._connection, {user for one in contested for user in (one.user_id, one.holder, *one.rivals) if user})
         for one in contested:
             others = [names[user] for user in ((one.holder,) if one.holder else one.rivals) if user in names]

@@ -71,7 +71,7 @@ class Intake:
         with self._store.read(on=connection):
             moved = {one for group, now in delta.members.items() for one in now ^ kept.members(connection, source, group)}
             sample = cursors.next_sample(connection, source, cursor.sampled, SAMPLE)
-        ids = delta.touched | moved
+        ids = delta.touched.union(moved, cursor.again)
         if len(ids) > max(FEW_CHANGES, expected // 4):
             raise CursorLost("cursor_lost", f"{len(ids)} entries have changed, too many to be read one by one")
         named = sorted(ids.union(sample))

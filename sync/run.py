@@ -179,7 +179,9 @@ class _Attempt:
                 set_times_right(connection, self._source.name, picture.jumped_by, now)
         ruling = picture.ruling
         frame = Frame(self._source, self._lease.run_id, now, self._away_before, tick)
-        Commit(connection, staging, frame, picture, log).apply(self._rules, complete=picture.proof.complete, only=bool(self._run.only))
+        Commit(connection, staging, frame, picture, log).apply(
+            self._rules, complete=picture.proof.complete, everybody=self._approach.everybody
+        )  # fmt: skip
         for refused in self._intake.refused:
             log.add("refused", reason=refused.why, evidence=refused.place)
         log.counts["unchanged"] += picture.unchanged

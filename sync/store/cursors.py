@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+
 import msgspec
 from sqlalchemy import Connection, text
+
+MOST_AGAIN = 10_000
+"""People to look at again; the next full read looks at all."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
     """`position` is the directory's own word ("" = it offers none, `why_none` says why); `bound_to` = a digest of the configuration and the
-    policies under which it holds; `full_at` = when everything was last read (ms); `sampled` = the id at which the last sample ended."""
+    policies under which it holds; `full_at` = when everything was last read (ms); `sampled` = the id at which the last sample ended; `again` =
+    ids to look at next time because what somebody else lost became theirs."""
 
     position: str
     bound_to: str
     full_at: int
     sampled: str = ""
     why_none: str = ""
+    again: tuple[str, ...] = ()
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -42,6 +50,18 @@ def keep_cursor(connection: Connection, source: str, cursor: Cursor) -> None:
     """Remember where to go on, in the transaction that commits what was read."""
     facts = {"name": source, "cursor": msgspec.json.encode(cursor).decode()}
     connection.execute(text("update source set cursor = :cursor where name = :name"), facts)
+
+
+def look_again(connection: Connection, people: Iterable[tuple[str, str]]) -> None:
+    """Let the next incremental read of each source look at these (source, external id), who did not change themselves."""
+    by_source: defaultdict[str, set[str]] = defaultdict(set)
+    for source, external_id in people:
+        by_source[source].add(external_id)
+    for source, ids in by_source.items():
+        cursor = load_cursor(connection, source)
+        if cursor is not None:
+            again = sorted(ids.union(cursor.again))[:MOST_AGAIN]
+            keep_cursor(connection, source, msgspec.structs.replace(cursor, again=tuple(again)))
 
 
 def load_drift(connection: Connection, source: str) -> Drift:

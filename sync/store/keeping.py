@@ -114,6 +114,16 @@ class Keeper:
         """Make `email` of every touched user an address the user holds."""
         self._connection.execute(text(f'update "user" set email = {EMAIL_OF} where id in (select user_id from touched_user)'))
 
+    def gained(self, *, everybody: bool) -> list[tuple[str, str]]:
+        """Return (source, external id) of active people whose addresses this commit decided again although their entries were not read; with
+        `everybody` all of this source were."""
+        unread = "false" if everybody else "not exists (select 1 from staged s where s.external_id = u.external_id)"
+        query = (
+            'select u.source, u.external_id from touched_user t join "user" u on u.id = t.user_id'
+            f" where u.state = 'active' and u.email <> '' and (u.source <> :source or {unread})"
+        )
+        return [(row[0], row[1]) for row in self._connection.execute(text(query), {"source": self._source})]
+
     def _user_row(self, one: Keeping) -> dict[str, Any]:
         plan = one.plan
         return {
