@@ -11,6 +11,10 @@ need ldapsearch ldap-utils
 need curl curl
 need openssl openssl
 need systemd-analyze systemd
+need dash dash
+need original-awk original-awk
+need busybox busybox
+need shellcheck shellcheck
 [ ${#packages[@]} = 0 ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
