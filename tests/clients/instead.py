@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import threading
 import time
@@ -72,3 +73,27 @@ class Server:
                 """Say nothing."""
 
         return Handler
+
+
+class Proxy:
+    """A proxy that answers whatever it hears with a page of its own, status 404 and headers that are none of its business."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def __enter__(self) -> Proxy:
+        threading.Thread(target=self._answer, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def _answer(self) -> None:
+        with suppress(OSError):
+            while True:
+                caller, _ = self._socket.accept()
+                with caller:
+                    self.heard += caller.recv(65536)
+                    caller.sendall(b'HTTP/1.1 404 Not Found\r\nETag: "abc"\r\nRetry-After: 3000\r\nContent-Length: 5\r\n\r\nsorry')

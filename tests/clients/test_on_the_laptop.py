@@ -8,27 +8,37 @@ import os
 import ssl
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.clients.conftest import Laptop
-from tests.clients.instead import KEY, OTHER, TOKEN, USER, Server, answer
+from tests.clients.instead import KEY, OTHER, TOKEN, USER, Proxy, Server, answer
 from tests.servers.slapd_texts import make_certificate
 
 
 def test_what_is_secret_is_in_no_command_line(laptop: Laptop, server: Server) -> None:
-    """While curl waits for a slow answer, no process of this machine shows token or key."""
+    """While curl waits for a slow answer, no process of this machine shows token or key, nor has one of them in its environment."""
     server.delay = 0.6
-    process = subprocess.Popen(laptop.command("--refresh"), stdout=subprocess.PIPE, env={"HOME": str(laptop.folder)}, **laptop.identity)
-    seen, until = b"", time.monotonic() + 0.5
-    while time.monotonic() < until:
+    variables = {"HOME": str(laptop.folder), "SHELLOPTS": "allexport:xtrace", "token": "", "old_key": "", "value": ""}
+    process = subprocess.Popen(laptop.command("--refresh"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables, **laptop.identity)
+    seen = b""
+    while process.poll() is None:
         for command in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
+            with suppress(OSError):
                 seen += command.read_bytes() + b"\n" + (command.parent / "environ").read_bytes()
-            except OSError:
-                continue
         time.sleep(0.02)
-    assert process.communicate()[0].decode() == KEY + "\n"
-    assert b"curl" in seen and TOKEN.encode() not in seen and KEY.encode() not in seen
+    out, err = process.communicate()
+    assert out.decode() == KEY + "\n"
+    assert b"curl" in seen and all(secret.encode() not in seen + err for secret in (TOKEN, KEY))
+
+
+def test_what_a_killed_run_left_is_removed(laptop: Laptop, server: Server) -> None:
+    """A folder of work with a key in it does not stay; what is not ours does."""
+    for name in (".rosterd-key-work.abcdef", "photos", "work.abcdef"):
+        (laptop.cache / name).mkdir()
+        os.utime(laptop.cache / name, (1, 1))
+    done = subprocess.run(laptop.command("--refresh"), capture_output=True, env={"HOME": str(laptop.folder)}, **laptop.identity)
+    assert done.returncode == 0 and {path.name for path in laptop.cache.iterdir()} == {"rosterd-key.state", "photos", "work.abcdef"}
 
 
 def test_files_that_others_can_touch_are_refused(laptop: Laptop, server: Server) -> None:
@@ -181,6 +191,18 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_token(laptop: Laptop, ser
         assert laptop.run("--refresh", *trusted).out == OTHER + "\n" and other.asked[-1]["authorization"] == f"Bearer {TOKEN}"
     finally:
         other.close()
+
+
+def test_a_proxy_sees_no_token(laptop: Laptop, server: Server) -> None:
+    """One that answers 404 with a page of its own, to the question for a tunnel already: the copy stays, and --no-proxy goes around it."""
+    with Proxy() as proxy:
+        laptop.url = "https://rosterd.example"
+        assert laptop.run("--refresh", "--strict", status=3, variables={"https_proxy": proxy.url}).out == KEY + "\n"
+        assert proxy.heard.startswith(b"CONNECT rosterd.example:443 ") and TOKEN.encode() not in proxy.heard
+        proxy.heard, laptop.url = b"", "https://127.0.0.1:1"
+        laptop.run("--refresh", "--strict", "--no-proxy", status=3, variables={"https_proxy": proxy.url})
+        laptop.url = server.url
+        assert laptop.run("--refresh", variables={"http_proxy": proxy.url, "all_proxy": proxy.url}).out == KEY + "\n" and proxy.heard == b""
 
 
 def test_a_client_certificate_instead_of_a_token(laptop: Laptop, server: Server) -> None:
