@@ -49,7 +49,7 @@ def test_the_scripts_to_paste_are_clean() -> None:
         assert done.returncode == 0, done.stdout
     for script in scripts + blocks("powershell", "$client"):
         assert all(
-            re.search("--?no-?print", line, re.IGNORECASE) for line in script.splitlines() if re.search(r"(bin/rosterd-key|-File \$client) ", line)
+            re.search("--?no-?print", line, re.IGNORECASE) for line in script.splitlines() if re.search(r"(key/rosterd-key|-File \$client) ", line)
         )
 
 
@@ -63,7 +63,7 @@ def test_the_reports_to_paste_say_what_happened(laptop: Laptop, server: Server) 
     """Jamf's extension attribute and Kandji's audit, with the client in its place: one line, no key, the right word."""
     laptop.write("rosterd-key.conf", f"url {server.url}\ntoken-file {laptop.folder}/device.token\ncache-dir {laptop.cache}\n")
     client = f"{' '.join(laptop.shell)} {laptop.folder}/rosterd-key --config {laptop.folder}/rosterd-key.conf"
-    _, attribute, audit = (script.replace("/usr/local/bin/rosterd-key", client).replace("--jitter 120", "") for script in blocks("sh", "#!/bin/sh"))
+    _, attribute, audit = (script.replace("/opt/rosterd-key/rosterd-key", client).replace("--jitter 120", "") for script in blocks("sh", "#!/bin/sh"))
 
     def run(script: str) -> tuple[int, str]:
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd="/", env={"HOME": str(laptop.folder)}, **laptop.identity)
