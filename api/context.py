@@ -26,4 +26,6 @@ class ApiContext:
     stopping: asyncio.Event
     version: str
     mint: Mint = mint_value
+    jwks: bytes = b'{"keys":[]}'
+    """The public halves of what signs key values, as JSON."""
     metrics: Metrics = field(default_factory=Metrics)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from api.app import build
 from api.audit import AuditLog
+from api.auth.minting import make_mint, public_keys
 from api.context import ApiContext
 from api.metrics import Metrics
 from daemon import handover, systemd
@@ -163,7 +164,8 @@ class Daemon:
 
     def _context(self, config: Config, vault: Vault) -> ApiContext:
         return ApiContext(
-            self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION, metrics=self._metrics
+            self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION, metrics=self._metrics,
+            mint=make_mint(config.minting, self._store.now), jwks=public_keys(config.minting),
         )  # fmt: skip
 
     def _open_vault(self, config: Config) -> Vault:

@@ -16,7 +16,6 @@ from daemon.config.values import (
     ldap_filter,
     mapping,
     name,
-    not_yet,
     optional_attribute,
     optional_dn,
     optional_duration,
@@ -92,8 +91,8 @@ ISSUE = Table(
 KEYS = Table(
     {
         "encryption_key_file": Field(some, required=True),
-        "format": Field(choice("sk-bf", later=("jwt",)), "sk-bf"),
-        "jwt_key_file": Field(not_yet, ""),
+        "format": Field(choice("sk-bf", "jwt"), "sk-bf"),
+        "jwt_key_file": Field(text, ""),
         "revive_within": Field(duration, "90d"),
     },
     lists={"issue": ISSUE},
