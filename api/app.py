@@ -20,7 +20,7 @@ from api.routes import addresses, health, jwks, keys, lookup, metrics, runs, sou
 
 
 def build(context: ApiContext) -> ASGIApp:
-    """Return the ASGI app. Its lifespan must run (last uses of tokens are written then)."""
+    """Return the ASGI app. Its lifespan must run (last uses of tokens are written then, and alarms told)."""
     desk = Desk(context)
     lookups = [lookup.look_up_by_email, lookup.look_up_in_governance, lookup.look_up_me]
     routers = [runs.router, sources.router, users.router, addresses.router, tokens.router, keys.router, health.router]
@@ -31,7 +31,7 @@ def build(context: ApiContext) -> ASGIApp:
         response_headers={"Cache-Control": "no-store"},
         request_max_body_size=context.settings.max_body,
         openapi_config=_openapi(context.version),
-        lifespan=[desk.uses.kept],
+        lifespan=[desk.uses.kept, desk.alarm.kept],
         logging_config=None,
         debug=False,
     )

@@ -24,6 +24,9 @@ LONGEST_TTL = 3650 * 86_400
 
 LONGEST_LABEL = 200
 
+MOST_USERS = 100_000
+"""What `max_users` can be at most: they are kept in memory."""
+
 
 def issue_token(
     store: Store,
@@ -41,8 +44,8 @@ def issue_token(
 ) -> tuple[str, TokenView]:
     """Return a new token, shown this once, and its record. `ttl` in seconds.
 
-    A device token needs `user_id`; `domain` and `cidr` bound a lookup token. `max_users` and the role scim (with its `source`) are refused until
-    something keeps to them. Raises InvalidRequest.
+    A device token needs `user_id`; `domain`, `cidr` and `max_users` bound a lookup token. The role scim (with its `source`) is refused until
+    something keeps to it. Raises InvalidRequest.
     """
     _check(role, ttl, label, user_id=user_id, source=source, max_users=max_users)
     domain, cidr = _checked_domain(role, domain), _checked_cidr(role, cidr)
@@ -57,7 +60,7 @@ def issue_token(
 
 def sign(row: Token, settings: ApiSettings) -> str:
     """Return the JWT of a token's row, signed with the newest secret."""
-    optional = {"sub": row.user_id, "source": row.source, "domain": row.domain, "cidr": row.cidr}
+    optional = {"sub": row.user_id, "source": row.source, "domain": row.domain, "cidr": row.cidr, "max_users": row.max_users}
     claims: dict[str, Any] = {
         "iss": settings.issuer,
         "aud": settings.audience,
@@ -87,9 +90,9 @@ def _check(role: str, ttl: int, label: str, *, user_id: str | None, source: str 
         raise InvalidRequest("invalid_user", "A device token stands for one user, and no other token does.", param="user")
     if (role == "scim") != (source is not None):
         raise InvalidRequest("invalid_source", "A scim token is for one source, and no other token is.", param="source")
-    if max_users is not None:
-        # A bound that nothing keeps would be worse than none.
-        raise InvalidRequest("invalid_max_users", "A bound on the number of users is not available yet.", "Use domain or cidr.", "max_users")
+    if max_users is not None and (role != "lookup" or not 0 < max_users <= MOST_USERS):
+        problem = "Only a lookup token is bounded to a number of users." if role != "lookup" else f"A bound is 1 to {MOST_USERS:,} different users."
+        raise InvalidRequest("invalid_max_users", problem, param="max_users")
     if role == "scim":
         raise InvalidRequest("invalid_role", "Tokens for SCIM are not available yet.", param="role")
 

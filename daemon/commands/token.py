@@ -31,8 +31,11 @@ def token() -> None:
 @click.option("--label", default="", help="A note to know it by, like a serial number.")
 @click.option("--domain", help="Bounds a lookup token to addresses of one domain.")
 @click.option("--cidr", metavar="NETWORK", help="Bounds a lookup token to callers of one network, like 10.20.0.0/16.")
+@click.option("--max-users", type=int, metavar="N", help="Bounds a lookup token to the keys of so many different users within 24 hours.")
 @takes_json
-def issue(role: str, ttl: int, user: str | None, label: str, domain: str | None, cidr: str | None, as_json: bool) -> int:
+def issue(
+    role: str, ttl: int, user: str | None, label: str, domain: str | None, cidr: str | None, max_users: int | None, as_json: bool
+) -> int:  # fmt: skip
     """Issue a token and print it bare on stdout, this once."""
     from api.auth.tokens import issue_token
 
@@ -48,6 +51,7 @@ def issue(role: str, ttl: int, user: str | None, label: str, domain: str | None,
             label=label,
             domain=domain,
             cidr=cidr,
+            max_users=max_users,
         )
     if as_json:
         import msgspec

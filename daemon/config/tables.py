@@ -188,12 +188,12 @@ SCIM = Table(
     tables={"oauth2": OAUTH2, "schedule": SCHEDULE, "guard": GUARD},
 )
 SCIM_PUSH = Table(_ANY_SOURCE, tables={"guard": GUARD})
-TOLD = ("run.failed", "run.held", "user.disabled", "user.missing", "user.removed", "key.issued", "key.disabled", "source.stale")
+TOLD = ("run.failed", "run.held", "user.disabled", "user.missing", "user.removed", "key.issued", "key.disabled", "source.stale", "lookup.fanout")
 WEBHOOK = Table(
     {
         "url_file": Field(some, required=True),
         "secret_file": Field(some, required=True),
-        "events": Field(texts(choice(*TOLD)), ["run.held", "run.failed", "user.disabled", "source.stale"]),
+        "events": Field(texts(choice(*TOLD)), ["run.held", "run.failed", "user.disabled", "source.stale", "lookup.fanout"]),
     },
 )
 SOURCES = Kinds({"ldap": LDAP, "scim": SCIM, "scim-push": SCIM_PUSH})

@@ -177,8 +177,8 @@ def test_a_contested_address_is_listed_settled_and_explained(company: Company) -
     assert (explanation["answers"], explanation["user"]["id"]) == (True, ids[1])
 
 
-NOT_YET = ({"role": "lookup", "max_users": 5}, {"role": "scim", "source": "corp"})
-"""Bounds and roles that nothing keeps to yet are refused, not silently ignored."""
+NOT_YET = ({"role": "scim", "source": "corp"},)
+"""Roles that nothing keeps to yet are refused, not silently ignored."""
 
 
 def test_tokens_are_shown_once_listed_and_revoked(company: Company) -> None:
