@@ -114,8 +114,9 @@ class TokenAnswer(msgspec.Struct):
     token: TokenView
 
 
-class TokensAnswer(msgspec.Struct):
+class TokensAnswer(msgspec.Struct, omit_defaults=True):
     tokens: list[TokenView]
+    cursor: str | None = None
 
 
 class MintedKey(OwnedKey, omit_defaults=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from daemon.commands.health import judge_tokens
+from daemon.commands.health import ending_tokens, judge_tokens
 from daemon.config import Config
 from daemon.listening import make_tls
 from daemon.printing import plural
@@ -76,7 +76,6 @@ def check_store(config: Config) -> Iterator[Checked]:
 
 
 def _look_into(config: Config, path: Path) -> Iterator[Checked]:
-    from sync.store import tokens
     from sync.store.engine import open_store
     from sync.store.keyring import bind_vault
     from sync.store.migrations import VERSIONS
@@ -90,7 +89,8 @@ def _look_into(config: Config, path: Path) -> Iterator[Checked]:
         vault = Vault.parse(config.vault_secret)
         bind_vault(store, vault)
         yield Checked("encryption keys", "ok", f"{plural(len(vault.key_names), 'key')}, the newest {vault.key_names[0]}")
-        for problem in judge_tokens(tokens.list_tokens(store), store.now()):
+        now = store.now()
+        for problem in judge_tokens(ending_tokens(store, now), now):
             yield Checked("token", "warning", problem.what, problem.remedy)
     finally:
         store.close()
