@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from api.settings import MintSettings
 from daemon.commands.health import ending_tokens, judge_tokens
 from daemon.config import Config
 from daemon.listening import make_tls
@@ -47,9 +48,20 @@ def check_config(config: Config) -> Iterator[Checked]:
     certificate = config.http.tls_cert_file
     yield _check_certificate(config, certificate) if certificate else Checked("tls", "ok", "not spoken by rosterd itself")
     yield Checked("token secrets", "ok", plural(len(config.api.secrets), "secret"))
+    if config.minting.pem is not None:
+        yield _describe_signing(config.minting)
     folder = config.audit.path.parent
     if not os.access(folder, os.W_OK):
         yield Checked("audit", "failed", f"{config.audit.path} cannot be written", "Make its folder exist and belong to the user that runs rosterd.")
+
+
+def _describe_signing(minting: MintSettings) -> Checked:
+    """Return what signs keys that are JWTs; a configuration with a bad one never comes so far."""
+    from api.auth.minting import read_signing_keys
+
+    keys = read_signing_keys(minting)
+    signs = "signs new values" if minting.as_jwt else 'signs nothing while [keys] format = "sk-bf"'
+    return Checked("signing keys", "ok", f"{plural(len(keys), 'key')}, the first, {keys[0].kid} ({keys[0].algorithm}), {signs}")
 
 
 def check_store(config: Config) -> Iterator[Checked]:

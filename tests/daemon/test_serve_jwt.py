@@ -67,6 +67,8 @@ def test_whoever_mints_the_value_is_a_jwt_that_the_jwks_checks(installation: Ins
 def test_what_a_command_cannot_mint_is_told_with_the_remedy(installation: Installation) -> None:
     """No expiry, no JWT: exit status 2, nothing stored; an expiry after that of the value is refused until a rotation brings it."""
     assert rosterd(installation, "sync").returncode == 0
+    checked = rosterd(installation, "check", "--offline").stdout
+    assert "1 key, the first, " in checked and "(EdDSA), signs new values" in checked
     refused = rosterd(installation, "keys", "issue", ADA, "--name", "endless")
     assert (refused.returncode, "--expires" in refused.stderr) == (2, True)
     value = rosterd(installation, "keys", "issue", ADA, "--name", "short", "--expires", "1d")
