@@ -84,7 +84,7 @@ class Fanout:
         self._places: OrderedDict[tuple[str, str], Window] = OrderedDict()
         self._told: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.waiting: deque[Fan] = deque()
-        """What is to be told, oldest first; whoever has told it takes it out."""
+        """What is to be told, oldest first; whoever tells it takes it out."""
 
     def admit(self, said: Pass, user_id: str, client: str, now: int) -> None:
         """Count that a token is about to be shown the keys of a user, `now` in ms. Raises Refusal for one user more than the token may read."""
@@ -152,13 +152,13 @@ class FanoutAlarm:
     async def _tell(self) -> None:
         waiting = self._fanout.waiting
         while waiting:
-            fan = waiting[0]
+            fan = waiting.popleft()  # at once: while one app takes over from another, both tell
             try:
                 news = await to_thread.run_sync(self._note, fan)
             except StoreUnavailable as error:
+                waiting.appendleft(fan)
                 _log.warning("who reads many users cannot be told now; it will be", extra={"event": "fanout.store", "why": str(error)})
                 return
-            waiting.popleft()
             if news:
                 self._metrics.count_fanout("max_users" if fan.why == BY_BOUND else "new_address")
                 _log.warning(_said(fan), extra={"event": "lookup.fanout", "role": fan.role, "jti": fan.jti, "client": fan.client, "users": fan.users})

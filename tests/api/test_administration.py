@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from sync.store import runs
+from sync.store.rows import make_cursor
 from tests.api.world import Company
 
 
@@ -222,7 +223,16 @@ def test_a_fleet_of_tokens_is_paged_and_filtered(company: Company) -> None:
     assert [token["jti"] for token in company.ask("GET", "/api/tokens?active=false", admin).json()["tokens"]] == [gone]
     standing = company.ask("GET", f"/api/tokens?active=true&role=device&user={bob}", admin).json()["tokens"]
     assert {token["label"] for token in standing} == {"SN-3", "SN-4", "SN-6"}
-    for wrong in ("limit=0", "limit=1001", "cursor=x", "cursor=MTIz", "role=root", "active=perhaps", "user=nobody%40"):
+    for wrong in (
+        "limit=0",
+        "limit=1001",
+        "cursor=x",
+        "cursor=MTIz",
+        f"cursor={make_cursor('9' * 30 + ' x')}",
+        "role=root",
+        "active=perhaps",
+        "user=nobody%40",
+    ):
         refused = company.ask("GET", f"/api/tokens?{wrong}", admin)
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, wrong.partition("=")[0]), wrong
     assert company.ask("GET", "/api/tokens?user=nobody%40example.com", admin).json()["error"]["code"] == "user_not_found"

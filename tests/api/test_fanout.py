@@ -207,6 +207,22 @@ def test_what_cannot_be_told_now_is_told_later(company: Company) -> None:
     assert len(tell(company, counted)) == 1 and not counted.waiting
 
 
+def test_while_one_app_takes_over_from_another_each_is_told_once(company: Company) -> None:
+    """A reload has two apps alive for a moment: nothing is told twice, nothing is lost."""
+    counted = Fanout()
+    for number in range(20):
+        read_all(counted, MDM, MANY + 1, now_ms(), f"10.0.0.{number}")
+
+    async def two_lives() -> None:
+        alarms = [FanoutAlarm(counted, company.store, Metrics()) for _ in range(2)]
+        async with alarms[0].kept(), alarms[1].kept():
+            await asyncio.gather(*(alarm._tell() for alarm in alarms))
+
+    asyncio.run(two_lives())
+    assert {event.detail["client"] for event in told(company) if event.detail} == {f"10.0.0.{number}" for number in range(20)}
+    assert len(told(company)) == 20
+
+
 def test_memory_is_bounded() -> None:
     """Ten thousand addresses, and windows of tokens that are used no more, do not pile up."""
     counted, now = Fanout(), now_ms()
