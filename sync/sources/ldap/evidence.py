@@ -47,13 +47,16 @@ class Inquiry:
         inside = [one for one in ids if any(self._is_inside(dn) for dn in sighting.places.get(one, ()))]
         matching = self._which(inside, self._words.filter)
         outside_filter = self._which(inside, negation(self._words.filter))
+        buried = self._look_for_tombstones([one for one in ids if not sighting.places.get(one)], sighting)
         for person in batch:
             places = sighting.places.get(person.external_id, [])
             if person.external_id in inside:
                 yield self._inside(person, places, matching, outside_filter)
             elif places:
-                where = f"{self._named(person)} was found at {places[0]}, which is not under {' or '.join(self._bases)}"
-                yield Finding(person.external_id, "departed", "stands outside the base now", where)
+                yield self._outside(person, places[0])
+            elif person.external_id in buried:
+                where = f"{self._named(person)} was found among what was deleted: {buried[person.external_id]}"
+                yield Finding(person.external_id, "departed", "was deleted from the directory", where)
             elif sighting.failed:
                 yield _unproven(person, f"the directory could not be searched for the id: {sighting.failed}")
             else:
@@ -66,7 +69,7 @@ class Inquiry:
         return [one for one in self._words.ids_of(entry) if one is not None]
 
     def _is_inside(self, dn: str) -> bool:
-        return any(is_under(dn, base) for base in self._bases)
+        return any(is_under(dn, base) for base in self._bases) and not self._words.sets_aside(dn)
 
     def _look_for(self, ids: list[str]) -> _Sighting:
         """Search for ids as widely as the server lets us: the naming contexts above the bases, else the bases."""
@@ -86,6 +89,15 @@ class Inquiry:
                 sighting.failed = f"{base}: {translate.result_name(done.code)}"
         return sighting
 
+    def _look_for_tombstones(self, ids: list[str], sighting: _Sighting) -> dict[str, str]:
+        """Return where the deleted entries of these ids lie; nothing where the vendor keeps none or the account may see none."""
+        found: dict[str, str] = {}
+        if ids and self._words.vendor.tombstones:
+            for place in sighting.looked:
+                asked = Search(place, both(self._words.vendor.tombstones, self._words.with_ids(ids)), [self._id])
+                self._line().search(asked, lambda entry: found.update((one, entry.dn) for one in self._ids_of(entry)))
+        return found
+
     def _search_ids(self, place: str, ids: list[str], sighting: _Sighting) -> Done:
         def take(entry: Entry) -> None:
             for one in self._ids_of(entry):
@@ -101,6 +113,13 @@ class Inquiry:
                 asked = Search(base, both(filter_text, self._words.with_ids(ids)), [self._id])
                 self._line().search(asked, lambda entry: found.update(self._ids_of(entry)))
         return frozenset(found)
+
+    def _outside(self, person: Absent, place: str) -> Finding:
+        where = f"{self._named(person)} was found at {place}, which is "
+        if self._words.sets_aside(place):
+            return Finding(person.external_id, "departed", "was set aside by the directory", f"{where}where it keeps deleted and staged entries")
+        where += f"not under {' or '.join(self._bases)}"
+        return Finding(person.external_id, "departed", "stands outside the base now", where)
 
     def _inside(self, person: Absent, places: list[str], matching: frozenset[str], outside_filter: frozenset[str]) -> Finding:
         """Judge somebody who stands under a base but was not read: does the filter leave them out, or are attributes of theirs hidden?"""
@@ -130,7 +149,7 @@ class Inquiry:
     def _judge_occupant(self, person: Absent, entries: list[Entry], asked: str) -> Finding:
         ids = {one for entry in entries for one in self._ids_of(entry)}
         if not entries:
-            return _unproven(person, "something stands where the entry last stood, but its content is hidden from the bind account", asked)
+            return _unproven(person, "the directory neither shows the place where the entry last stood nor says that nothing is there", asked)
         if not ids:
             return _unproven(person, f"an entry stands where this one last stood, but its {self._id} is hidden from the bind account", asked)
         if person.external_id in ids:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_OF_389 = ("nsSizeLimit", "nsPagedSizeLimit", "nsLookThroughLimit", "nsPagedLookThroughLimit", "nsTimeLimit")
+OF_389 = ("nsSizeLimit", "nsPagedSizeLimit", "nsLookThroughLimit", "nsPagedLookThroughLimit", "nsTimeLimit")
+"""The limits that 389 keeps on the entry of an account. Of a paged search, the look-through limit bounds all pages together."""
 
 
 def on_openldap(bind_dn: str) -> str:
@@ -14,7 +15,7 @@ def on_openldap(bind_dn: str) -> str:
 
 def on_389(bind_dn: str) -> str:
     """389 keeps the limits of one account in operational attributes of its entry, -1 being none; paged searches have limits of their own."""
-    wanted = ", ".join(f"`{name}: -1`" for name in _OF_389)
+    wanted = ", ".join(f"`{name}: -1`" for name in OF_389)
     if not bind_dn:
         return f"On 389 Directory Server and FreeIPA bind as an account of its own (bind_dn), and set on its entry {wanted}."
     return f"On 389 Directory Server and FreeIPA set on the entry {bind_dn}: {wanted}."

@@ -72,6 +72,10 @@ class Mapper:
         """The attributes that say who it is and whether they are enabled, and nothing else."""
         return [self._dialect.id, *self._state.attributes]
 
+    def sets_aside(self, entry: Entry) -> bool:
+        """Tell whether the entry is none of the people, for where it stands."""
+        return bool(self._dialect.aside) and self._dialect.sets_aside(entry.dn)
+
     def external_id(self, entry: Entry) -> str | None:
         """Return the entry's stable id in canonical form, None when there is none that can be read."""
         ids = self._dialect.ids_of(entry)

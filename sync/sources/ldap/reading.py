@@ -106,7 +106,8 @@ class LdapReading:
         return self._root
 
     def _dialect(self, line: Line) -> Dialect:
-        return dialect_of(self._settings, vendor_of(self._settings, self._root_of(line)))
+        root = self._root_of(line)
+        return dialect_of(self._settings, vendor_of(self._settings, root), root.contexts)
 
     def _read_all(self, line: Line) -> Iterator[Page]:
         dialect = self._dialect(line)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 Test = Callable[[str], bool]
 """Tells whether a value says "disabled". Values come stripped and in lower case."""
 Moment = Callable[[str], int | None]
 """Reads the end that a value states, in milliseconds since the epoch; None = it states none."""
 
+_GENERALIZED = re.compile(r"([0-9]{10}(?:[0-9]{2}){0,2})(?:[.,][0-9]+)?(z|[+-][0-9]{2}(?:[0-9]{2})?)")
 _DAY = 86_400_000
 _LAST_DAY = 2_932_896
 """The last day of the year 9999; a later expiry is none."""
@@ -39,11 +41,13 @@ def end_of_day(value: str) -> int | None:
 
 
 def generalized_time(value: str) -> int | None:
-    """Read a GeneralizedTime in UTC (RFC 4517 section 3.3.13) to the second; other zones, which no directory writes, are not read."""
-    digits, zone = value[:14], value[14:].partition("z")
-    if not (digits.isascii() and digits.isdigit() and len(digits) == 14 and zone[1:] == ("z", "")):
+    """Read a GeneralizedTime (RFC 4517 section 3.3.13), fractions cut off. Kerberos keeps seconds since 1970 and takes 0 for never."""
+    found = _GENERALIZED.fullmatch(value)
+    if found is None:
         return None
+    zone = "+0000" if found[2] == "z" else found[2].ljust(5, "0")
     try:
-        return int(datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()) * 1000
-    except ValueError:
+        seconds = int(datetime.strptime(found[1].ljust(14, "0") + zone, "%Y%m%d%H%M%S%z").timestamp())
+    except (ValueError, OverflowError):
         return None
+    return seconds * 1000 if seconds > 0 else None

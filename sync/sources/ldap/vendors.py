@@ -17,6 +17,9 @@ class Vendor:
     `id` … `filter`, `group_filter`: the defaults of [source.attributes], `filter` and [source.groups] filter. How the values of
     an id or address attribute are written is told in forms.py, by the attribute.
     `locks`: attributes that say "disabled" and how; `expiry`: those with the end, the earliest counts.
+    `aside`: a container, below the naming context, in which entries wait that are no people of today; `tombstones`: the filter that
+    finds what was deleted and is kept for a while, where the account may see it; `rights`: the control that tells what the bind
+    account may do; `own_limits`: the attributes of its entry that hold its limits.
     `limits`: says how the limits of an account are lifted, given its DN; `follows`: one sentence for `rosterd check`, what this
     choice means.
     """
@@ -32,9 +35,16 @@ class Vendor:
     display: str = "displayName"
     emails: tuple[str, ...] = ("mail",)
     groups: str = "memberOf"
+    aside: str = ""
+    tombstones: str = ""
+    rights: str = ""
+    own_limits: tuple[str, ...] = ()
     filter: str = "(objectClass=inetOrgPerson)"
     group_filter: str = "(objectClass=groupOfNames)"
 
+
+_EFFECTIVE_RIGHTS = "1.3.6.1.4.1.42.2.27.9.5.2"
+"""Get Effective Rights (draft-ietf-ldapext-acl-model), whose value is the authorization id that is asked about."""
 
 OPENLDAP = Vendor(
     name="openldap",
@@ -53,6 +63,9 @@ DIRSRV = Vendor(
     id="nsUniqueId",
     locks=(("nsAccountLock", anything_but("FALSE")),),
     expiry=(("shadowExpire", end_of_day),),
+    tombstones="(objectClass=nsTombstone)",
+    rights=_EFFECTIVE_RIGHTS,
+    own_limits=limits.OF_389,
     limits=limits.on_389,
     follows="nsAccountLock disables, whether it is set on the entry or by a role, with any value but FALSE; a lock-out that ends by"
     " itself (accountUnlockTime) does not; shadowExpire is the expiry date",
@@ -64,6 +77,10 @@ FREEIPA = Vendor(
     id="ipaUniqueID",
     locks=DIRSRV.locks,
     expiry=(("krbPrincipalExpiration", generalized_time),),
+    aside="cn=accounts,cn=provisioning",
+    tombstones=DIRSRV.tombstones,
+    rights=_EFFECTIVE_RIGHTS,
+    own_limits=limits.OF_389,
     limits=limits.on_389,
     follows="nsAccountLock disables (`ipa user-disable`), with any value but FALSE; krbPrincipalExpiration is the expiry date;"
     " who was preserved (`ipa user-del --preserve`) has left",
