@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Dirsrv:
 
     def __init__(self, folder: Path, *, freeipa: bool = False) -> None:
         self.folder, self.freeipa = folder, freeipa
+        self._conf = folder / f"slapd-{uuid.uuid4().hex[:12]}"  # the server names its semaphore in /dev/shm after this folder
         self.port = 0
         self._planted = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,13 +50,13 @@ class Dirsrv:
             raise DirsrvFailed("ns-slapd is not installed: apt-get install --no-install-recommends 389-ds-base")
         for name in _FOLDERS:
             (self.folder / name).mkdir()
-        conf = self.folder / "conf"
-        shutil.copytree("/etc/dirsrv/schema", conf / "schema")
+        conf = self._conf
+        (conf / "schema").mkdir(parents=True)
+        for name in ("schema/99user.ldif", "slapd-collations.conf", "certmap.conf"):  # the distribution's may be read by root only
+            (conf / name).write_text("dn: cn=schema\nobjectClass: subschema\n" if name.endswith("ldif") else "")
         if self.freeipa:
             shutil.copy(KERBEROS_SCHEMA, conf / "schema")
             (conf / "schema/61freeipa.ldif").write_text(FREEIPA_SCHEMA)
-        for name in ("slapd-collations.conf", "certmap.conf"):
-            shutil.copy(Path("/etc/dirsrv/config") / name, conf)
         return self
 
     def start(self) -> Dirsrv:
@@ -62,7 +64,7 @@ class Dirsrv:
         for _ in range(5):
             self.port = free_port()
             user = pwd.getpwuid(os.getuid()).pw_name
-            (self.folder / "conf/dse.ldif").write_text(configuration(self.folder, self.port, user))
+            (self._conf / "dse.ldif").write_text(configuration(self.folder, self._conf, self.port, user))
             if self._try_start():
                 if self.freeipa:
                     DirsrvTree(self.port, "", freeipa=True).modify("", objectClass=["top", "extensibleObject"], **FREEIPA_ROOT)
@@ -71,7 +73,7 @@ class Dirsrv:
 
     def _try_start(self) -> bool:
         with (self.folder / "ns-slapd.err").open("wb") as errors:
-            command = [str(_NS_SLAPD), "-D", str(self.folder / "conf"), "-i", str(self.folder / "run/pid"), "-d", "0"]
+            command = [str(_NS_SLAPD), "-D", str(self._conf), "-i", str(self.folder / "run/pid"), "-d", "0"]
             self._process = subprocess.Popen(command, stdout=errors, stderr=errors)
         for _ in range(6000):
             if self._process.poll() is not None:
@@ -95,6 +97,7 @@ class Dirsrv:
             self._process.kill()
             self._process.wait()
         self._process = None
+        Path(f"/dev/shm/sem.{self._conf.name}.stats").unlink(missing_ok=True)  # noqa: S108
 
     def __enter__(self) -> Dirsrv:
         return self

@@ -22,14 +22,14 @@ FREEIPA_ROOT = {"ipaTopologyPluginVersion": "1.0", "ipaTopologyIsManaged": "on",
 _TEMPLATE = Path("/usr/share/dirsrv/data/template-dse.ldif")
 
 
-def configuration(folder: Path, port: int, user: str) -> str:
+def configuration(folder: Path, conf: Path, port: int, user: str) -> str:
     """Return dse.ldif: the distribution's template filled in, memberOf switched on, nothing listening but loopback."""
     salt = b"rosterd."
     digest = base64.b64encode(hashlib.sha512(ROOT_PASSWORD.encode() + salt).digest() + salt).decode()
     filled = {
         **{f"{name}_dir": str(folder / name) for name in ("lock", "tmp", "cert", "ldif", "bak", "run", "inst", "log", "db")},
-        "schema_dir": str(folder / "conf/schema"),
-        "config_dir": str(folder / "conf"),
+        "schema_dir": str(conf / "schema"),
+        "config_dir": str(conf),
         "db_home_dir": str(folder / "db"),
         "db_lib": "bdb",
         "fqdn": "localhost",
