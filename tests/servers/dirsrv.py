@@ -105,11 +105,21 @@ class Dirsrv:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def restore(self, grown: DirsrvTree, ldif: str) -> None:
+        """Replace a tree by what was exported from it, as an administrator does: the server stopped, ldif2db, the server started."""
+        file = self.folder / "ldif/restored.ldif"
+        file.write_text(ldif)
+        self.stop()
+        command = [str(_NS_SLAPD), "ldif2db", "-D", str(self._conf), "-n", grown.name, "-i", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode or not self._try_start():
+            raise DirsrvFailed(f"ldif2db: {done.stdout[-2000:]} {done.stderr[-2000:]} {self._said()}")
+
     def plant(self) -> DirsrvTree:
         """Return a new tree with a suffix of its own, and its own bind entries."""
         self._planted += 1
-        grown = DirsrvTree(self.port, f"dc=t{self._planted},dc=test", freeipa=self.freeipa)
-        grown.grow(f"t{self._planted}")
+        grown = DirsrvTree(self.port, f"t{self._planted}", freeipa=self.freeipa)
+        grown.grow()
         return grown
 
 
@@ -122,8 +132,9 @@ class DirsrvTree(Edits):
     admin_dn = ROOT_DN
     password = ROOT_PASSWORD
 
-    def __init__(self, port: int, suffix: str, *, freeipa: bool) -> None:
-        self.port, self.suffix, self.freeipa = port, suffix, freeipa
+    def __init__(self, port: int, name: str, *, freeipa: bool) -> None:
+        self.port, self.name, self.freeipa = port, name, freeipa
+        self.suffix = suffix = f"dc={name},dc=test"
         self.id_attribute = "ipaUniqueID" if freeipa else "nsUniqueId"
         self.deleted = f"cn=deleted users,cn=accounts,cn=provisioning,{suffix}"
         self.base = f"cn=users,cn=accounts,{suffix}" if freeipa else f"ou=people,{suffix}"
@@ -137,10 +148,10 @@ class DirsrvTree(Edits):
         """Where its server listens, in the clear."""
         return f"ldap://127.0.0.1:{self.port}"
 
-    def grow(self, backend: str) -> None:
+    def grow(self) -> None:
         """Make the database, let it keep tombstones as a replicated one does, and add the first entries."""
         with self.connect() as connection:
-            for dn, attributes in tree(self.suffix, backend, freeipa=self.freeipa):
+            for dn, attributes in tree(self.suffix, self.name, freeipa=self.freeipa):
                 connection.add(dn, attributes=attributes)
 
     def set_acis(self, *rules: str, dn: str = "") -> None:
@@ -152,6 +163,12 @@ class DirsrvTree(Edits):
         with self.connect() as connection:
             connection.search(base or self.suffix, text, ldap3.SUBTREE, attributes=list(attributes) or ["*"])
             return [found for found in connection.response if "raw_attributes" in found]
+
+    def export(self) -> str:
+        """Return the tree as LDIF, ids included."""
+        with self.connect() as connection:
+            connection.search(self.suffix, "(objectClass=*)", ldap3.SUBTREE, attributes=["*", "aci", "nsUniqueId"])
+            return str(connection.response_to_ldif())
 
     def add_people(self, count: int) -> None:
         """Add numbered people to the base, on one connection."""

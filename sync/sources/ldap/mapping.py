@@ -51,6 +51,7 @@ class Mapper:
     def __init__(self, settings: SourceSettings, dialect: Dialect, groups_of: GroupsOf | None = None) -> None:
         self._dialect = dialect
         self._id, self._username = attribute_key(dialect.id), attribute_key(dialect.username)
+        self._read_id = dialect.id_form.read
         self._name_keys = [(name, attribute_key(name)) for name in (dialect.name, "cn") if name]
         self._emails = [(name, attribute_key(name), form) for name, form in dialect.emails]
         self._groups = attribute_key(dialect.groups)
@@ -78,8 +79,8 @@ class Mapper:
 
     def external_id(self, entry: Entry) -> str | None:
         """Return the entry's stable id in canonical form, None when there is none that can be read."""
-        ids = self._dialect.ids_of(entry)
-        return ids[0] if len(ids) == 1 else None
+        values = entry.attributes.get(self._id, ())
+        return self._read_id(values[0]) if len(values) == 1 else None
 
     def person(self, entry: Entry) -> Person | Refused:
         """Return what the entry says about one human, or why it cannot be taken."""

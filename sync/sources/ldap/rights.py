@@ -68,7 +68,7 @@ def _judge_departures(line: Line, dialect: Dialect, first: Person) -> Iterator[P
             silent.append(f"{place} ({translate.result_name(done.code)})")
     if silent:
         detail = f"the directory does not say plainly that an entry is not there below {', '.join(silent)}: whoever is deleted stays, as unproven"
-        yield Probed("departures", True, detail, "Let the account read the entry above the people itself (OpenLDAP: its right `disclose`).")
+        yield Probed("departures", True, detail, dialect.vendor.discloses.format(account=line.settings.bind_dn or "anyone"))
         return
     graves = ", by a tombstone where the account may see one" if dialect.vendor.tombstones else ""
     yield Probed("departures", True, f"the directory says plainly that an entry is not there{graves}: departures can be proven")
@@ -105,7 +105,8 @@ def _judge_reading(told: _Told, mapper: Mapper) -> Iterator[Probed]:
 
 def _judge_writing(told: _Told) -> Probed:
     writable = [name for name, letters in told.attributes.items() if letters != "none" and set(letters) & {"w", "o"}]
-    acts = [act for letter, act in (("a", "add entries below"), ("d", "delete"), ("n", "rename")) if letter in told.entry]
+    letters_of_entry = "" if told.entry == "none" else told.entry
+    acts = [act for letter, act in (("a", "add entries below"), ("d", "delete"), ("n", "rename")) if letter in letters_of_entry]
     if not writable and not acts:
         return Probed("writing", True, f"the bind account may change nothing of {told.place}")
     may = [*acts, *([f"change {', '.join(writable)} of"] if writable else [])]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.names import attribute_key
@@ -24,14 +22,21 @@ class StateReader:
 
     def enabled(self, entry: Entry) -> bool:
         """Return False if any lock or condition holds for any value: `attr=value` (compared without case) or `attr=*` (present)."""
-        return not any(holds(value) for name, holds in self._locks for value in _values(entry, name))
+        for name, holds in self._locks:
+            listed = entry.attributes.get(name)
+            if listed and any(map(holds, _texts(listed))):
+                return False
+        return True
 
     def expires_at(self, entry: Entry) -> int | None:
         """Return when the entry expires, in milliseconds since the epoch, the earliest of several ends; None = never."""
-        moments = [moment(value) for name, moment in self._ends for value in _values(entry, name)]
-        return min((moment for moment in moments if moment is not None), default=None)
+        ends: list[int] = []
+        for name, moment in self._ends:
+            listed = entry.attributes.get(name)
+            if listed:
+                ends += [end for end in map(moment, _texts(listed)) if end is not None]
+        return min(ends, default=None)
 
 
-def _values(entry: Entry, name: str) -> Iterator[str]:
-    for value in entry.attributes.get(name, ()):
-        yield value.decode("utf-8", "replace").strip().lower()
+def _texts(values: list[bytes]) -> list[str]:
+    return [value.decode("utf-8", "replace").strip().lower() for value in values]

@@ -20,6 +20,7 @@ class Vendor:
     `aside`: a container, below the naming context, in which entries wait that are no people of today; `tombstones`: the filter that
     finds what was deleted and is kept for a while, where the account may see it; `rights`: the control that tells what the bind
     account may do; `own_limits`: the attributes of its entry that hold its limits.
+    `discloses`: how the account, {account}, is allowed to hear that an entry is not there.
     `limits`: says how the limits of an account are lifted, given its DN; `follows`: one sentence for `rosterd check`, what this
     choice means.
     """
@@ -30,6 +31,7 @@ class Vendor:
     locks: tuple[tuple[str, Test], ...]
     expiry: tuple[tuple[str, Moment], ...]
     limits: Callable[[str], str]
+    discloses: str
     follows: str
     username: str = "uid"
     display: str = "displayName"
@@ -46,6 +48,12 @@ class Vendor:
 _EFFECTIVE_RIGHTS = "1.3.6.1.4.1.42.2.27.9.5.2"
 """Get Effective Rights (draft-ietf-ldapext-acl-model), whose value is the authorization id that is asked about."""
 
+_DISCLOSES_389 = (
+    'Add there `aci: (targetfilter="(|(objectClass=organizationalUnit)(objectClass=nsContainer))")(targetattr!="aci || userPassword")(version 3.0;'
+    ' acl "rosterd learns who is gone"; allow (read, search) userdn="ldap:///{account}";)`: 389 says it only to those who may read the container,'
+    " and a rule that lists attributes is not enough."
+)
+
 OPENLDAP = Vendor(
     name="openldap",
     marks=(("objectclass", "openldaprootdse"),),
@@ -53,6 +61,7 @@ OPENLDAP = Vendor(
     locks=(("pwdAccountLockedTime", exactly("000001010000Z")),),
     expiry=(("shadowExpire", end_of_day),),
     limits=limits.on_openldap,
+    discloses="Give {account} the right `read` on that entry itself, which includes `disclose`.",
     follows="a permanent ppolicy lock (pwdAccountLockedTime = 000001010000Z) disables, a temporary one does not; shadowExpire is the expiry date",
 )
 """slapo-ppolicy(5): 000001010000Z = locked by an administrator for good; every other value is a lock-out that ends by itself."""
@@ -67,6 +76,7 @@ DIRSRV = Vendor(
     rights=_EFFECTIVE_RIGHTS,
     own_limits=limits.OF_389,
     limits=limits.on_389,
+    discloses=_DISCLOSES_389,
     follows="nsAccountLock disables, whether it is set on the entry or by a role, with any value but FALSE; a lock-out that ends by"
     " itself (accountUnlockTime) does not; shadowExpire is the expiry date",
 )
@@ -82,6 +92,7 @@ FREEIPA = Vendor(
     rights=_EFFECTIVE_RIGHTS,
     own_limits=limits.OF_389,
     limits=limits.on_389,
+    discloses=_DISCLOSES_389,
     follows="nsAccountLock disables (`ipa user-disable`), with any value but FALSE; krbPrincipalExpiration is the expiry date;"
     " who was preserved (`ipa user-del --preserve`) has left",
 )
@@ -93,6 +104,7 @@ GENERIC = Vendor(
     locks=OPENLDAP.locks,
     expiry=OPENLDAP.expiry,
     limits=limits.elsewhere,
+    discloses="Let {account} read that entry itself: many servers name it as the nearest one only to those who may.",
     follows="it is read as OpenLDAP would be; check the attributes of the people below",
 )
 """Any other server. The lock's value is that of the password policy draft (draft-behera-ldap-password-policy section 5.3.3); asking for

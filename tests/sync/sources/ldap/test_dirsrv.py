@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import ldap3
 import pytest
 
@@ -9,7 +11,7 @@ from sync.errors import SourceIncomplete
 from sync.settings import Attributes, GroupSearch
 from sync.sources import open_source
 from sync.sources.ldap.forms import NSUNIQUEID
-from tests.servers.dirsrv import DirsrvTree
+from tests.servers.dirsrv import Dirsrv, DirsrvTree
 from tests.sync.sources.ldap.corp import corp, read
 
 
@@ -39,6 +41,20 @@ def test_renamed_and_moved_people_keep_their_id(dirsrv: DirsrvTree) -> None:
     after = {person.username: person for person in read(corp(dirsrv)).persons}
     assert {name: person.external_id for name, person in after.items()} == {"adele": ids["ada"], "bob": ids["bob"]}
     assert after["bob"].place == f"uid=bob,{elsewhere}"
+
+
+def test_restored_people_are_who_they_were(tmp_path: Path) -> None:
+    """A backup brings people back under the ids that they had; somebody made anew by hand is somebody else."""
+    with Dirsrv(tmp_path).prepare().start() as server:
+        grown = server.plant()
+        places = [grown.add_person(uid) for uid in ("ada", "bob")]
+        before = {person.username: person for person in read(corp(grown)).persons}
+        backup = grown.export()
+        grown.delete(*places)
+        grown.add_person("bob")
+        assert read(corp(grown)).one("bob").external_id != before["bob"].external_id
+        server.restore(grown, backup)
+        assert {person.username: person for person in read(corp(grown)).persons} == before
 
 
 def test_whoever_is_locked_is_disabled(dirsrv: DirsrvTree) -> None:
