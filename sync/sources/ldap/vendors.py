@@ -101,14 +101,14 @@ GENERIC = Vendor(
     name="generic",
     marks=(),
     id=OPENLDAP.id,
-    locks=OPENLDAP.locks,
-    expiry=OPENLDAP.expiry,
+    locks=(*OPENLDAP.locks, *DIRSRV.locks),
+    expiry=(*OPENLDAP.expiry, *FREEIPA.expiry),
     limits=limits.elsewhere,
     discloses="Let {account} read that entry itself: many servers name it as the nearest one only to those who may.",
-    follows="it is read as OpenLDAP would be; check the attributes of the people below",
+    follows="it is read as OpenLDAP would be, and what disables or ends on 389 Directory Server and FreeIPA does so here; check the people below",
 )
-"""Any other server. The lock's value is that of the password policy draft (draft-behera-ldap-password-policy section 5.3.3); asking for
-it costs nothing where it is unknown, and a root DSE that is hidden one day must not enable whom OpenLDAP has locked."""
+"""Any other server, and any whose root DSE is hidden: that must enable nobody whom OpenLDAP, 389 or FreeIPA has locked, and asking for an
+attribute costs nothing where it is unknown. (pwdAccountLockedTime: draft-behera-ldap-password-policy section 5.3.3.)"""
 
 VENDORS = {vendor.name: vendor for vendor in (FREEIPA, DIRSRV, OPENLDAP, GENERIC)}
 """By the name in the configuration, in the order in which their marks are looked for: FreeIPA's server is a 389. ad is not available yet."""

@@ -67,6 +67,14 @@ def test_whoever_is_locked_is_disabled(dirsrv: DirsrvTree) -> None:
     assert enabled == {"free": True, "unlocked": True, "locked": False, "odd": False, "tired": True, "roled": False}
 
 
+def test_locked_people_stay_disabled_where_the_vendor_is_hidden(dirsrv: DirsrvTree) -> None:
+    """Read as a directory of which nothing is known, nobody whom 389 has locked is enabled."""
+    dirsrv.add_person("free")
+    dirsrv.add_person("locked", nsAccountLock="TRUE")
+    people = read(corp(dirsrv, vendor="generic", attributes=Attributes(id="nsUniqueId"))).persons
+    assert {person.username: person.enabled for person in people} == {"free": True, "locked": False}
+
+
 def test_an_expiry_date_is_read(dirsrv: DirsrvTree) -> None:
     """shadowExpire is read as on OpenLDAP: the day itself is still good."""
     dirsrv.add_person("ada", objectClass=["inetOrgPerson", "shadowAccount"], shadowExpire="20000")
