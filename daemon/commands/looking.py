@@ -18,7 +18,7 @@ from daemon.commands.health import ending_tokens, judge_tokens
 from daemon.config import Config
 from daemon.listening import make_tls
 from daemon.printing import plural
-from sync.errors import ConfigError, RosterError
+from sync.errors import ConfigError, NotFound, RosterError
 
 SOON = 30 * 86_400
 """Seconds: a certificate that ends within them is worth a word."""
@@ -85,6 +85,25 @@ def check_store(config: Config) -> Iterator[Checked]:
         yield Checked(
             "disk", "warning", f"less than {LEAST_ROOM // 1024**2} MiB are free beside the store", "Free some: a full disk fails every sync."
         )
+
+
+def kept_vendor(config: Config, source: str) -> str:
+    """Return what kind of directory the source's first read found, "" while there is no such read or no store to tell of it."""
+    from sync.store.engine import open_store
+    from sync.store.sources import get_source
+
+    if not Path(config.store.url.removeprefix("sqlite:///")).exists():
+        return ""
+    try:
+        store = open_store(config.store)
+    except RosterError:
+        return ""
+    try:
+        return get_source(store, source).vendor or ""
+    except NotFound:
+        return ""
+    finally:
+        store.close()
 
 
 def _look_into(config: Config, path: Path) -> Iterator[Checked]:

@@ -120,13 +120,14 @@ GUARD = Table(
 )
 ATTRIBUTES = Table(
     {
-        "id": Field(attribute, "entryUUID"),
-        "username": Field(optional_attribute, "uid"),
-        "name": Field(optional_attribute, "displayName"),
-        "emails": Field(texts(attribute), ["mail"]),
-        "groups": Field(optional_attribute, "memberOf"),
+        "id": Field(attribute),
+        "username": Field(optional_attribute),
+        "name": Field(optional_attribute),
+        "emails": Field(texts(attribute)),
+        "groups": Field(optional_attribute),
     }
 )
+"""Without defaults: what is left out is the vendor's own (sync/sources/ldap/vendors.py), which the directory may have to be asked for."""
 GROUPS = Table(
     {
         "base": Field(optional_dn, ""),
@@ -154,7 +155,7 @@ LDAP = Table(
     {
         **_ANY_SOURCE,
         "urls": Field(texts(), required=True),
-        "vendor": Field(choice("auto", "openldap", "generic", later=("ad", "389ds", "freeipa")), "auto"),
+        "vendor": Field(choice("auto", "openldap", "389ds", "freeipa", "generic", later=("ad",)), "auto"),
         "tls": Field(choice("ldaps", "starttls", "plain"), "ldaps"),
         "allow_plaintext": Field(flag, False),
         "ca_file": Field(text, ""),
@@ -165,7 +166,7 @@ LDAP = Table(
         "sasl": Field(choice("", later=("external", "gssapi")), ""),
         "base": Field(optional_dn, ""),
         "bases": Field(texts(dn), []),
-        "filter": Field(ldap_filter, "(objectClass=inetOrgPerson)"),
+        "filter": Field(ldap_filter),
         "page_size": Field(whole(1, 10_000), 500),
         "connect_timeout": Field(duration, "10s"),
         "read_timeout": Field(duration, "60s"),

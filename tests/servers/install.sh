@@ -8,6 +8,7 @@ packages=()
 need() { command -v "$1" >/dev/null || packages+=("$2"); }  # COMMAND PACKAGE
 need slapd slapd
 need ldapsearch ldap-utils
+need ns-slapd 389-ds-base
 need curl curl
 need openssl openssl
 need systemd-analyze systemd

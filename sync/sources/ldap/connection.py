@@ -24,7 +24,7 @@ _SCOPES = {"entry": ldap3.BASE, "subtree": ldap3.SUBTREE}
 @dataclass(frozen=True, slots=True)
 class Search:
     """What to ask: below `base` (or only it), who matches `filter`, and which attributes of theirs.
-    `page_size` 0 = all at once; `biggest` = octets of an entry that are read."""
+    `page_size` 0 = all at once; `biggest` = octets of an entry that are read; `controls` = (OID, critical, value), beside the paging one."""
 
     base: str
     filter: str
@@ -32,6 +32,7 @@ class Search:
     scope: Literal["entry", "subtree"] = "subtree"
     page_size: int = 0
     biggest: int = BIGGEST_ENTRY
+    controls: Sequence[tuple[str, bool, bytes]] = ()
 
 
 class Line:
@@ -93,6 +94,7 @@ class Line:
                 dereference_aliases=ldap3.DEREF_NEVER,
                 attributes=list(asked.attributes),
                 auto_escape=False,
+                controls=list(asked.controls) or None,
                 **paging,
             )
         self.references += wire.references

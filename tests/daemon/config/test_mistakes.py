@@ -49,7 +49,7 @@ ADDED = [
     ("domains = ['a.example', 'a.example']", "[[source]] corp: domains: names something twice"),
     ("bases = ['dc=other']", "[[source]] corp: bases: stands beside base; write all of them into bases"),
     ("vendor = 'ad'", '[[source]] corp: vendor: "ad" is not available yet'),
-    ("vendor = 'novell'", '[[source]] corp: vendor: must be one of "auto", "openldap", "generic"'),
+    ("vendor = 'novell'", '[[source]] corp: vendor: must be one of "auto", "openldap", "389ds", "freeipa", "generic"'),
     ("sasl = 'gssapi'", '[[source]] corp: sasl: "gssapi" is not available yet'),
     ("connect_timeout = 10", "[[source]] corp: connect_timeout: must be a text in quotes, not a number"),
     ("connect_timeout = '10'", '[[source]] corp: connect_timeout: must be a number and a unit: "90s", "5m", "24h", "90d"'),
