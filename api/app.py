@@ -16,21 +16,22 @@ from api.context import ApiContext
 from api.desk import Call, Desk, event_id_of
 from api.errors import error_body, refuse
 from api.front import Front
-from api.routes import addresses, health, keys, lookup, metrics, runs, sources, tokens, users
+from api.routes import addresses, health, jwks, keys, lookup, metrics, runs, sources, tokens, users
 
 
 def build(context: ApiContext) -> ASGIApp:
-    """Return the ASGI app. Its lifespan must run (last uses of tokens are written then)."""
+    """Return the ASGI app. Its lifespan must run (last uses of tokens are written then, and alarms told)."""
     desk = Desk(context)
+    lookups = [lookup.look_up_by_email, lookup.look_up_in_governance, lookup.look_up_me]
     routers = [runs.router, sources.router, users.router, addresses.router, tokens.router, keys.router, health.router]
     app = Litestar(
-        route_handlers=[lookup.look_up_by_email, lookup.look_up_in_governance, lookup.look_up_me, *routers, show_openapi, metrics.show_metrics],
+        route_handlers=[*lookups, *routers, jwks.show_jwks, show_openapi, metrics.show_metrics],
         state=State({"desk": desk}),
         exception_handlers={Exception: _answer_error},
         response_headers={"Cache-Control": "no-store"},
         request_max_body_size=context.settings.max_body,
         openapi_config=_openapi(context.version),
-        lifespan=[desk.uses.kept],
+        lifespan=[desk.uses.kept, desk.alarm.kept],
         logging_config=None,
         debug=False,
     )

@@ -75,6 +75,12 @@ class HostNames:
         return name in self._names or (address is not None and address.is_loopback)
 
 
+def neighbourhood(client: str) -> str:
+    """Return what stands for a client when clients are counted: its address, of an IPv6 one the /64, which one machine may own whole."""
+    address = parse_address(client)
+    return f"{int(address) >> 64:x}::" if address is not None and address.version == 6 else client
+
+
 def parse_address(text: str) -> Address | None:
     """Return the address, an IPv4 address written as IPv6 as IPv4; None for what is no address."""
     try:

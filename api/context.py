@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from api.audit import AuditLog
+from api.auth.fanout import Fanout
 from api.metrics import Metrics
 from api.settings import ApiSettings
 from sync.store.engine import Store
@@ -26,4 +27,7 @@ class ApiContext:
     stopping: asyncio.Event
     version: str
     mint: Mint = mint_value
+    jwks: bytes = b'{"keys":[]}'
+    """The public halves of what signs key values, as JSON."""
     metrics: Metrics = field(default_factory=Metrics)
+    fanout: Fanout = field(default_factory=Fanout)

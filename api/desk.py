@@ -8,6 +8,7 @@ from anyio import CapacityLimiter
 from litestar import Request
 from litestar.datastructures import State
 
+from api.auth.fanout import FanoutAlarm
 from api.auth.passes import PassCheck
 from api.auth.uses import Uses
 from api.clients import Clients, Headers, HostNames
@@ -25,6 +26,7 @@ class Desk:
         self.context = context
         self.passes = PassCheck(context.settings, context.store.now)
         self.uses = Uses(context.store)
+        self.alarm = FanoutAlarm(context.fanout, context.store, context.metrics)
         self.throttle = Throttle()
         self.clients = Clients(context.settings)
         self.hosts = HostNames(context.settings)

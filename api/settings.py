@@ -9,6 +9,16 @@ from sync.settings import Secret
 
 
 @dataclass(frozen=True, slots=True)
+class MintSettings:
+    """How key values are made. `pem` = the private keys of `[keys] jwt_key_file`, newest first; `as_jwt` = the newest of them signs new values."""
+
+    issuer: str
+    audience: str
+    pem: Secret | None = None
+    as_jwt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ApiSettings:
     """`[auth]` and the parts of `[http]` that decide who is answered.
 

@@ -60,9 +60,10 @@ class KeyChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """How long the old value shall go on working, a duration of at most 30 days."""
+    """How long the old value shall go on working, a duration of at most 30 days; `expires_at` = a new expiry for the key."""
 
     overlap: str = "0s"
+    expires_at: Moment | None = None
 
 
 class RunAnswer(msgspec.Struct):
@@ -113,8 +114,9 @@ class TokenAnswer(msgspec.Struct):
     token: TokenView
 
 
-class TokensAnswer(msgspec.Struct):
+class TokensAnswer(msgspec.Struct, omit_defaults=True):
     tokens: list[TokenView]
+    cursor: str | None = None
 
 
 class MintedKey(OwnedKey, omit_defaults=True, kw_only=True):

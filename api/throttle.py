@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from math import ceil
 
-from api.clients import parse_address
+from api.clients import neighbourhood
 
 BURST = 20
 """Failures that one client address has at once."""
@@ -27,7 +27,7 @@ class Throttle:
 
     def fail(self, client: str) -> int:
         """Count one failure; return 0, or the seconds to wait when this address has failed too often."""
-        now, key = self._clock(), _neighbourhood(client)
+        now, key = self._clock(), neighbourhood(client)
         failures, at = self._spent.pop(key, (0.0, now))
         failures = max(0.0, failures - (now - at) / REFILL_SECONDS)
         too_many = failures + 1 > BURST
@@ -35,8 +35,3 @@ class Throttle:
         if len(self._spent) > _REMEMBERED:
             self._spent.popitem(last=False)
         return ceil((failures + 1 - BURST) * REFILL_SECONDS) if too_many else 0
-
-
-def _neighbourhood(client: str) -> str:
-    address = parse_address(client)
-    return f"{int(address) >> 64:x}::" if address is not None and address.version == 6 else client

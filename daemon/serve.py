@@ -14,6 +14,8 @@ from pathlib import Path
 
 from api.app import build
 from api.audit import AuditLog
+from api.auth.fanout import Fanout
+from api.auth.minting import make_mint, public_keys
 from api.context import ApiContext
 from api.metrics import Metrics
 from daemon import handover, systemd
@@ -68,7 +70,7 @@ class Daemon:
         self._told_to_stop, self._told_to_reload = asyncio.Event(), asyncio.Event()
         self._stopping = asyncio.Event()  # what open streams wait for
         self._audit = AuditLog(config.audit.path, config.audit.keep)
-        self._metrics = Metrics()
+        self._metrics, self._fanout = Metrics(), Fanout()  # these outlive a reload
         self._children = Children(store, self._program, self._patience)
         self._clock = Clock(store, config.sources, self._children.wake, self._tidy)
         self._app = Exchange()
@@ -163,7 +165,9 @@ class Daemon:
 
     def _context(self, config: Config, vault: Vault) -> ApiContext:
         return ApiContext(
-            self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION, metrics=self._metrics
+            self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION, metrics=self._metrics,
+            fanout=self._fanout,
+            mint=make_mint(config.minting, self._store.now), jwks=public_keys(config.minting),
         )  # fmt: skip
 
     def _open_vault(self, config: Config) -> Vault:

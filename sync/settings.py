@@ -31,21 +31,21 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """Which attribute of an entry says what. An empty name = the directory does not say it."""
+    """Which attribute of an entry says what. None = whatever the vendor calls it; an empty name = the directory does not say it."""
 
-    id: str = "entryUUID"
-    username: str = "uid"
-    name: str = "displayName"
-    emails: tuple[str, ...] = ("mail",)
-    groups: str = "memberOf"
+    id: str | None = None
+    username: str | None = None
+    name: str | None = None
+    emails: tuple[str, ...] | None = None
+    groups: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSearch:
-    """Groups found by a search instead of an attribute of the person; off while `base` is empty."""
+    """Groups found by a search instead of an attribute of the person; off while `base` is empty. An empty `filter` = the vendor's."""
 
     base: str = ""
-    filter: str = "(objectClass=groupOfNames)"
+    filter: str = ""
     member: str = "member"
     nested: bool = True
 
@@ -79,7 +79,7 @@ class GuardSettings:
 class SourceSettings:
     """One `[[source]]`. `rank` is its place in the file (0 first); `parts` maps each key that decides who is read
     ("base", "filter", "attributes.emails" …) to a digest of its value, `digest` is one over all of them (rule 9).
-    Timeouts in seconds."""
+    An empty `filter` = the vendor's. Timeouts in seconds."""
 
     name: str
     kind: Literal["ldap", "scim", "scim-push"]
@@ -95,7 +95,7 @@ class SourceSettings:
     password: Secret | None = None
     sasl: str = ""
     bases: tuple[str, ...] = ()
-    filter: str = "(objectClass=inetOrgPerson)"
+    filter: str = ""
     page_size: int = 500
     connect_timeout: float = 10.0
     read_timeout: float = 60.0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.dirsrv import Dirsrv, DirsrvTree
 from tests.servers.slapd import Slapd
 
 
@@ -30,3 +31,29 @@ def make_slapd(slapd_template: Path, tmp_path_factory: pytest.TempPathFactory) -
 def slapd(make_slapd: Callable[[], Slapd]) -> Slapd:
     """Return a running server with an empty tree that belongs to this test alone."""
     return make_slapd()
+
+
+@pytest.fixture(scope="session")
+def dirsrv_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dirsrv]:
+    """Yield a running 389 Directory Server without data, which all tests share: each plants a tree of its own."""
+    with Dirsrv(tmp_path_factory.mktemp("dirsrv")).prepare() as server:
+        yield server.start()
+
+
+@pytest.fixture
+def dirsrv(dirsrv_server: Dirsrv) -> DirsrvTree:
+    """Return a tree on the 389 Directory Server that belongs to this test alone."""
+    return dirsrv_server.plant()
+
+
+@pytest.fixture(scope="session")
+def freeipa_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dirsrv]:
+    """Yield a running 389 Directory Server with FreeIPA's words in its root entry and its schema: as much of FreeIPA as a reader meets."""
+    with Dirsrv(tmp_path_factory.mktemp("freeipa"), freeipa=True).prepare() as server:
+        yield server.start()
+
+
+@pytest.fixture
+def freeipa(freeipa_server: Dirsrv) -> DirsrvTree:
+    """Return a tree as FreeIPA lays it out that belongs to this test alone."""
+    return freeipa_server.plant()

@@ -1,4 +1,4 @@
-"""What docs/ldap.md tells the directory's administrator to do is done here to a real slapd, word for word."""
+"""What docs/ldap.md tells a directory's administrator to do is done here to real servers; the tests that docs/directories.md names exist."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from sync.errors import SourceIncomplete, SourceRefused
+from sync.sources.ldap.probe import probe
+from tests.servers.dirsrv import DirsrvTree
 from tests.servers.slapd import Slapd
 from tests.sync.sources.ldap.corp import ask, corp, read
 
@@ -45,6 +47,7 @@ def test_the_access_rule_of_the_page_is_enough(server: Slapd) -> None:
     before = read(settings)
     assert before.proof.complete and before.usernames == {"ada", "bob", "cyn"}
     assert before.one("ada").emails[0].spelt == "ada@example.com"
+    assert [step.remedy for step in probe(settings) if step.step == "departures"] == [""]
     server.delete(before.one("bob").place)
     assert [finding.verdict for finding in ask(settings, before.one("bob")).values()] == ["departed"]
 
@@ -58,3 +61,36 @@ def test_the_limits_line_of_the_page_is_enough(server: Slapd) -> None:
         read(settings)
     server.set_limits(rule("olcLimits"))
     assert read(settings).proof.entries == 603
+
+
+def test_the_acis_and_limits_of_the_page_are_enough(dirsrv: DirsrvTree) -> None:
+    """With them a 389 Directory Server is read, `rosterd check` has nothing to say but what its limits are, and a leaver is proven gone."""
+    account = ACCOUNT.replace("dc=example,dc=com", dirsrv.suffix)
+    dirsrv.add(f"ou=services,{dirsrv.suffix}", objectClass="organizationalUnit")
+    dirsrv.add(account, objectClass=["applicationProcess", "simpleSecurityObject"], userPassword=dirsrv.password)
+    places = [dirsrv.add_person(uid) for uid in ("ada", "bob", "cyn")]
+    dirsrv.modify(places[2], nsAccountLock="TRUE")
+    settings = corp(dirsrv, bind_dn=account)
+    dirsrv.set_acis()
+    assert read(settings).persons == []
+    acis = re.findall(r"^ {4}aci: (.*)$", PAGE, re.MULTILINE)
+    dirsrv.set_acis(*(aci.replace("dc=example,dc=com", dirsrv.suffix) for aci in acis), dn=dirsrv.base)
+    for name, value in re.findall(r"^ +(ns\w+Limit): (-1)$", PAGE, re.MULTILINE):
+        dirsrv.modify(account, **{name: value})
+    before = read(settings)
+    assert (len(acis), before.usernames, before.proof.complete) == (2, {"ada", "bob", "cyn"}, True)
+    assert (before.one("ada").emails[0].spelt, before.one("cyn").enabled) == ("ada@example.com", False)
+    told = [step for step in probe(settings) if not step.ok or (step.remedy and not step.step.startswith("tls"))]
+    assert [step.step for step in told] == ["limits"], told
+    dirsrv.delete(places[1])
+    assert [finding.verdict for finding in ask(settings, before.one("bob")).values()] == ["departed"]
+
+
+def test_the_table_of_directories_names_tests_that_exist() -> None:
+    """Every cell that names a test names one, and only one file, that is there."""
+    page = (Path(__file__).parent.parent / "docs/directories.md").read_text()
+    files = {name: (Path(__file__).parent.parent / path).read_text() for name, path in re.findall(r"`([\w-]+)` = (tests/[\w/]+\.py)", page)}
+    cells = re.findall(r"`([\w-]+)` (\w+)(?= *\|)", page)
+    assert len(cells) > 40
+    for file, words in cells:
+        assert re.search(rf"^def test_\w*{words}\w*\(", files[file], re.MULTILINE), (file, words)

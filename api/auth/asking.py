@@ -77,6 +77,8 @@ class Asking:
             raise unauthenticated()
         if not said.reaches(matched, self._trail.client):
             raise Refusal(403, "outside_bounds", "This token was not issued for this address, or not for this network.")
+        if found.outcome == "found":
+            self._desk.context.fanout.admit(said, found.user_id, self._trail.client, self._store.now())
         return found
 
     def _by_device(self, said: Pass) -> Found:

@@ -39,6 +39,7 @@ class Pass(msgspec.Struct, frozen=True):
     user_id: str | None = None
     domain: str | None = None
     network: Any = None
+    max_users: int | None = None
 
     def reaches(self, matched: str | None, client: str) -> bool:
         """Tell whether the bounds of the token let this client ask for this address (None: for no address)."""
@@ -115,7 +116,8 @@ class PassCheck:
     def _read(self, claims: dict[str, Any]) -> Pass | None:
         cidr: str | None = claims.get("cidr")
         network: Network | None = ipaddress.ip_network(cidr) if cidr is not None else None
-        said = {"expires_at": int(claims["exp"]), "user_id": claims.get("sub"), **{name: claims.get(name) for name in ("role", "jti", "domain")}}
+        named = {name: claims.get(name) for name in ("role", "jti", "domain", "max_users")}
+        said = {"expires_at": int(claims["exp"]), "user_id": claims.get("sub"), **named}
         found = msgspec.convert(said, Pass)  # a claim of the wrong type is a ValueError
         if found.role not in ROLES or (found.role == "device") != (found.user_id is not None):
             return None

@@ -9,11 +9,12 @@ from typing import Any
 import jwt
 
 from api.settings import ApiSettings
+from api.values import parse_email
 from sync.address import MalformedAddress, normalise_domain
-from sync.errors import InvalidRequest
+from sync.errors import Conflict, InvalidRequest, NotFound
 from sync.ids import new_jti
 from sync.settings import Secret
-from sync.store import tokens
+from sync.store import lookup, people, tokens
 from sync.store.engine import Store
 from sync.store.tables import Token
 from sync.store.views import TokenView
@@ -23,6 +24,9 @@ LONGEST_TTL = 3650 * 86_400
 """Seconds. Ten years: longer is a mistake in the unit."""
 
 LONGEST_LABEL = 200
+
+MOST_USERS = 100_000
+"""What `max_users` can be at most: they are kept in memory."""
 
 
 def issue_token(
@@ -41,23 +45,42 @@ def issue_token(
 ) -> tuple[str, TokenView]:
     """Return a new token, shown this once, and its record. `ttl` in seconds.
 
-    A device token needs `user_id`; `domain` and `cidr` bound a lookup token. `max_users` and the role scim (with its `source`) are refused until
-    something keeps to them. Raises InvalidRequest.
+    A device token needs `user_id`; `domain`, `cidr` and `max_users` bound a lookup token. The role scim (with its `source`) is refused until
+    something keeps to it. Raises InvalidRequest.
     """
+    row = make_row(
+        store, role=role, ttl=ttl, by=by, user_id=user_id, label=label, domain=domain, cidr=cidr, max_users=max_users, source=source
+    )  # fmt: skip
+    tokens.add(store, [row])
+    return sign(row, settings), tokens.get_token(store, row.jti)
+
+
+def make_row(
+    store: Store,
+    *,
+    role: str,
+    ttl: int,
+    by: str,
+    user_id: str | None = None,
+    label: str = "",
+    domain: str | None = None,
+    cidr: str | None = None,
+    max_users: int | None = None,
+    source: str | None = None,
+) -> Token:
+    """Return the row of a token about to be issued, as `issue_token` is asked for it; nothing is stored yet. Raises InvalidRequest."""
     _check(role, ttl, label, user_id=user_id, source=source, max_users=max_users)
     domain, cidr = _checked_domain(role, domain), _checked_cidr(role, cidr)
     now = store.now() // 1000 * 1000
-    row = Token(
+    return Token(
         jti=new_jti(), role=role, user_id=user_id, source=source, label=label, domain=domain, cidr=cidr, max_users=max_users,
         issued_at=now, issued_by=by, expires_at=now + ttl * 1000,
     )  # fmt: skip
-    view = tokens.add(store, row)
-    return sign(row, settings), view
 
 
 def sign(row: Token, settings: ApiSettings) -> str:
     """Return the JWT of a token's row, signed with the newest secret."""
-    optional = {"sub": row.user_id, "source": row.source, "domain": row.domain, "cidr": row.cidr}
+    optional = {"sub": row.user_id, "source": row.source, "domain": row.domain, "cidr": row.cidr, "max_users": row.max_users}
     claims: dict[str, Any] = {
         "iss": settings.issuer,
         "aud": settings.audience,
@@ -76,6 +99,18 @@ def key_id(secret: Secret) -> str:
     return hashlib.sha256(b"rosterd kid" + secret.reveal().encode()).hexdigest()[:8]
 
 
+def find_bearer(store: Store, user: str) -> str:
+    """Return the id of the user that a device token shall stand for, named by id or by an address that they hold, not merely list."""
+    if "@" not in user:
+        return people.get_user(store, user).id
+    found = lookup.by_address(store, parse_email(user, "user"), jti=None)
+    if found.outcome == "address_contested":
+        raise Conflict("address_contested", "Several entries list this address and none holds it.", "Settle it first, or name the user's id.")
+    if found.outcome != "found":
+        raise NotFound("user_not_found", "No user holds this address.")
+    return found.user_id
+
+
 def _check(role: str, ttl: int, label: str, *, user_id: str | None, source: str | None, max_users: int | None) -> None:
     if role not in ROLES:
         raise InvalidRequest("invalid_role", f"A role is one of {', '.join(ROLES)}.", param="role")
@@ -87,9 +122,9 @@ def _check(role: str, ttl: int, label: str, *, user_id: str | None, source: str 
         raise InvalidRequest("invalid_user", "A device token stands for one user, and no other token does.", param="user")
     if (role == "scim") != (source is not None):
         raise InvalidRequest("invalid_source", "A scim token is for one source, and no other token is.", param="source")
-    if max_users is not None:
-        # A bound that nothing keeps would be worse than none.
-        raise InvalidRequest("invalid_max_users", "A bound on the number of users is not available yet.", "Use domain or cidr.", "max_users")
+    if max_users is not None and (role != "lookup" or not 0 < max_users <= MOST_USERS):
+        problem = "Only a lookup token is bounded to a number of users." if role != "lookup" else f"A bound is 1 to {MOST_USERS:,} different users."
+        raise InvalidRequest("invalid_max_users", problem, param="max_users")
     if role == "scim":
         raise InvalidRequest("invalid_role", "Tokens for SCIM are not available yet.", param="role")
 

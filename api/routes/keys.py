@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -10,6 +11,7 @@ from litestar import Response, Router, delete, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.auth.admitting import admit_admin, caller_of
+from api.auth.minting import value_end
 from api.desk import Call, context_of
 from api.negotiation import expected_version
 from api.paths import decode_segment
@@ -67,16 +69,18 @@ def change_key(request: Call, key_id: FromPath[str], data: JSONBody[KeyChange]) 
         is_active=msgspec.UNSET if data.is_active is None else data.is_active,
         expires_at=msgspec.UNSET if data.expires_at is msgspec.UNSET else _millis(data.expires_at),
     )
-    return _versioned(keychanges.change(context_of(request).store, decode_segment(key_id, "id"), wanted, _stamp(request)))
+    context = context_of(request)
+    changed = keychanges.change(context.store, decode_segment(key_id, "id"), wanted, _stamp(request), end=partial(value_end, context.vault))
+    return _versioned(changed)
 
 
 @post("/virtual-keys/{key_id:str}/rotate", sync_to_thread=True, status_code=200, operation_id="rotate_key")
 def rotate_key(request: Call, key_id: FromPath[str], data: JSONBody[RotateRequest | None] = None) -> MintedKeyAnswer:
-    """Give a key a new value under the same id; the old one goes on working for `overlap`."""
-    context, overlap = context_of(request), data.overlap if data is not None else "0s"
+    """Give a key a new value under the same id; the old one goes on working for `overlap`. With `expires_at` a new expiry too."""
+    context, data = context_of(request), data or RotateRequest()
     key, value = keychanges.rotate(
-        context.store, context.vault, decode_segment(key_id, "id"), _stamp(request), overlap=parse_duration(overlap, "overlap") * 1000,
-        mint=context.mint,
+        context.store, context.vault, decode_segment(key_id, "id"), _stamp(request), overlap=parse_duration(data.overlap, "overlap") * 1000,
+        expires_at=_millis(data.expires_at), mint=context.mint,
     )  # fmt: skip
     return _minted(request, key, value)
 

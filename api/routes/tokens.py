@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 from litestar import Router, delete, get, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.auth.admitting import admit_admin, caller_of
-from api.auth.tokens import issue_token
+from api.auth.tokens import find_bearer, issue_token
 from api.desk import Call, context_of
 from api.paths import decode_segment
 from api.shapes import IssuedToken, IssuedTokenAnswer, TokenAnswer, TokenRequest, TokensAnswer
-from api.values import parse_duration, parse_email
-from sync.errors import Conflict, NotFound
-from sync.store import lookup, people, sources, tokens
-from sync.store.engine import Store
+from api.values import parse_duration
+from sync.store import sources, tokens
+from sync.store.tokens import MOST_PER_PAGE, Wanted
+
+User = Annotated[str | None, QueryParameter(max_length=254)]
+Role = Annotated[Literal["admin", "operator", "lookup", "device", "scim"] | None, QueryParameter()]
+Active = Annotated[bool | None, QueryParameter()]
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST_PER_PAGE)]
+Cursor = Annotated[str | None, QueryParameter(max_length=200)]
 
 
 @post("/", sync_to_thread=True, status_code=200, operation_id="issue_token")
@@ -33,27 +40,19 @@ def issue(request: Call, data: JSONBody[TokenRequest]) -> IssuedTokenAnswer:
 
 
 @get("/", sync_to_thread=True, operation_id="list_tokens")
-def list_tokens(request: Call) -> TokensAnswer:
-    """Every token's record, newest first."""
-    return TokensAnswer(tokens.list_tokens(context_of(request).store))
+def list_tokens(
+    request: Call, user: User = None, role: Role = None, active: Active = None, limit: Limit = 100, cursor: Cursor = None
+) -> TokensAnswer:  # fmt: skip
+    """Tokens' records, newest first: of one `user` (id or address), of one `role`, only those that are `active` (or, with false, are not)."""
+    store = context_of(request).store
+    wanted = Wanted(None if user is None else find_bearer(store, user), role, active)
+    return TokensAnswer(*tokens.page_tokens(store, wanted, limit=limit, cursor=cursor))
 
 
 @delete("/{jti:str}", sync_to_thread=True, status_code=200, operation_id="revoke_token")
 def revoke_token(request: Call, jti: FromPath[str]) -> TokenAnswer:
     """Revoke a token: it is refused from the next request on."""
     return TokenAnswer(tokens.revoke(context_of(request).store, decode_segment(jti, "jti"), caller_of(request).name))
-
-
-def find_bearer(store: Store, user: str) -> str:
-    """Return the id of the user that a device token shall stand for, named by id or by an address that they hold, not merely list."""
-    if "@" not in user:
-        return people.get_user(store, user).id
-    found = lookup.by_address(store, parse_email(user, "user"), jti=None)
-    if found.outcome == "address_contested":
-        raise Conflict("address_contested", "Several entries list this address and none holds it.", "Settle it first, or name the user's id.")
-    if found.outcome != "found":
-        raise NotFound("user_not_found", "No user holds this address.")
-    return found.user_id
 
 
 router = Router("/api/tokens", route_handlers=[issue, list_tokens, revoke_token], guards=[admit_admin], tags=["tokens"])

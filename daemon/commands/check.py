@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from daemon.commands.looking import Checked, check_config, check_store
+from daemon.commands.looking import Checked, check_config, check_store, kept_vendor
 from daemon.commands.opening import become_owner
 from daemon.commands.options import config_path, takes_json
 from daemon.config import Config, load
@@ -56,10 +56,10 @@ def _everything(config: Config, sources: list[SourceSettings], offline: bool) ->
 
 
 def _check_source(config: Config, source: SourceSettings) -> Iterator[Checked]:
-    from sync.sources.ldap.probe import probe
+    from sync.sources import probe
 
     good = True
-    for probed in probe(source):
+    for probed in probe(source, kept_vendor(config, source.name)):
         good = good and probed.ok
         state = _MARKS_OF[(probed.ok, bool(probed.remedy))]
         yield Checked(probed.step, state, probed.detail, probed.remedy, source.name)  # type: ignore[arg-type]

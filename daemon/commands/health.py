@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from sync.settings import SourceSettings
 from sync.store.views import SourceView, TokenView
+
+if TYPE_CHECKING:
+    from sync.store.engine import Store
 
 OVERDUE = 120
 """Seconds after which a source that is due should have been looked at by a daemon."""
@@ -19,6 +22,9 @@ MOST_DRIFT = 0.01
 """So many people, and so large a share of those sampled, may differ before incremental reads are said to miss changes."""
 SOON = 14 * 86_400
 """Seconds: what ends within them is said."""
+
+FEW = 3
+"""So many device tokens that end soon are named one by one; more are a fleet."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -52,10 +58,23 @@ def judge_source(source: SourceView, settings: SourceSettings | None, now: int) 
     yield from _judge_times(source, settings, now)
 
 
+def ending_tokens(store: Store, now: int) -> list[TokenView]:
+    """Return the tokens that stand and end soon, for `judge_tokens`; of a fleet that is not every token. Raises StoreUnavailable."""
+    from sync.store import tokens
+
+    return tokens.list_tokens(store, tokens.Wanted(active=True, ending_before=now + SOON * 1000))
+
+
 def judge_tokens(tokens: Sequence[TokenView], now: int) -> Iterator[Problem]:
     """Yield the tokens that end soon, the first to end first."""
     standing = [token for token in tokens if token.revoked_at is None and 0 < _seconds(token.expires_at) - now / 1000 <= SOON]
-    for token in sorted(standing, key=lambda token: token.expires_at):
+    standing.sort(key=lambda token: token.expires_at)
+    devices = [token for token in standing if token.role == "device"]
+    if len(devices) > FEW:
+        what = f"{len(devices):,} device tokens end within {SOON // 86_400} days, the first at {devices[0].expires_at}."
+        yield Problem("warning", what, "rosterd token issue --role device --csv FILE makes the next ones.")
+        standing = [token for token in standing if token.role != "device"]
+    for token in standing:
         whose = token.email or token.label or token.jti
         what = f"The {token.role} token {token.jti} ({whose}) ends at {token.expires_at}."
         yield Problem("warning", what, f"rosterd token issue --role {token.role} … makes the next one.")

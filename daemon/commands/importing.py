@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +12,11 @@ import click
 import msgspec
 
 from daemon.commands.choosing import choose
+from daemon.commands.lines import check_readable, read_csv, read_text, text_of
 from daemon.commands.opening import Opened, caller
-from daemon.printing import print_json, print_table, safe, say, warn
+from daemon.printing import print_json, print_table, say
 from sync.errors import Conflict, InvalidRequest, RosterError
 
-LARGEST = 256 * 1024 * 1024
-"""Octets of a file of keys; a bigger one is something else."""
-
-_OTHERS_CAN = 0o077
 _KNOWN = ("email", "user_id", "value", "name", "id", "is_active", "expires_at")
 _OFF = {"false", "0", "no", "inactive", "disabled"}
 _ON = {"", "true", "1", "yes", "active", "enabled"}
@@ -55,14 +49,13 @@ def _take_in(place: Opened, vault: Any, number: int, fields: dict[str, Any], see
     """Take a line in; with `seen` (values of the lines before, and whose), a dry run, only say what would become of it."""
     from sync.store.keyimports import is_known, take_in
 
-    if problem := fields.get(""):
-        raise InvalidRequest("invalid_line", str(problem))
-    owner = _text(fields, "email") or _text(fields, "user_id")
+    check_readable(fields)
+    owner = text_of(fields, "email") or text_of(fields, "user_id")
     if not owner:
         raise InvalidRequest("invalid_line", "The line names neither email nor user_id.")
-    user, value = choose(place.store, owner), _text(fields, "value")
+    user, value = choose(place.store, owner), text_of(fields, "value")
     facts: dict[str, Any] = {
-        "name": _text(fields, "name") or "imported", "key_id": _text(fields, "id"), "enabled": _enabled(fields), "expires_at": _expiry(fields),
+        "name": text_of(fields, "name") or "imported", "key_id": text_of(fields, "id"), "enabled": _enabled(fields), "expires_at": _expiry(fields),
     }  # fmt: skip
     if seen is not None:
         known = is_known(place.store, vault, user.id, value, name=facts["name"], key_id=facts["key_id"])
@@ -75,44 +68,14 @@ def _take_in(place: Opened, vault: Any, number: int, fields: dict[str, Any], see
 
 def _read(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, fields); a line that cannot be read has its problem under the empty name."""
-    text = _text_of(file)
+    text = read_text(file, holds_keys=True)
     if text.lstrip()[:1] == "{":
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 yield number, _json_line(line)
         return
-    rows = csv.DictReader(StringIO(text), strict=True)
-    names = [name.strip().lower() for name in rows.fieldnames or ()]
-    if "value" not in names or not {"email", "user_id"} & set(names):
-        raise InvalidRequest("invalid_file", f"{file} has no header with value and email (or user_id), and is no JSON lines either.")
-    ignored = [name for name in names if name not in _KNOWN]
-    if ignored:
-        warn(f"Columns left aside: {', '.join(safe(name) for name in ignored)}.")
-    rows.fieldnames = names
-    try:
-        for fields in rows:
-            yield rows.line_num, {"": "The line has more cells than the header."} if None in fields else dict(fields)
-    except csv.Error as error:
-        yield rows.line_num, {"": f"The rest of the file is no CSV: {error}."}
-
-
-def _text_of(file: Path) -> str:
-    try:
-        if str(file) == "-":
-            raw = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            if file.stat().st_mode & _OTHERS_CAN:
-                warn(f"{file} can be read by others, and holds keys: `chmod 0600` it, and delete it when this is done.")
-            with file.open("rb") as opened:
-                raw = opened.read(LARGEST + 1)
-    except OSError as error:
-        raise InvalidRequest("invalid_file", f"{file} cannot be read: {error.strerror}.") from None
-    if len(raw) > LARGEST:
-        raise InvalidRequest("invalid_file", f"{file} is larger than {LARGEST // 1_048_576} MiB.", "Split it.")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidRequest("invalid_file", f"{file} is no UTF-8 text (octet {error.start}).") from None
+    refusal = f"{file} has no header with value and email (or user_id), and is no JSON lines either."
+    yield from read_csv(text, _KNOWN, ("value", "email|user_id"), refusal)
 
 
 def _json_line(line: str) -> dict[str, Any]:
@@ -120,15 +83,6 @@ def _json_line(line: str) -> dict[str, Any]:
         return msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError):
         return {"": "The line is no JSON object."}
-
-
-def _text(fields: dict[str, Any], name: str) -> str:
-    found = fields.get(name)
-    if found is None:
-        return ""
-    if not isinstance(found, str):
-        raise InvalidRequest("invalid_line", f"{name} is no text.")
-    return found.strip()
 
 
 def _enabled(fields: dict[str, Any]) -> bool:
@@ -140,7 +94,7 @@ def _enabled(fields: dict[str, Any]) -> bool:
 
 
 def _expiry(fields: dict[str, Any]) -> int | None:
-    found = _text(fields, "expires_at")
+    found = text_of(fields, "expires_at")
     if not found:
         return None
     try:

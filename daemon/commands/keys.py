@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from daemon.commands.choosing import choose, find
-from daemon.commands.opening import Opened, caller, opened
+from daemon.commands.opening import caller, opened
 from daemon.commands.options import Duration, Moment, Plural, takes_config, takes_json
 from daemon.printing import print_json, print_table, safe, say, warn
 
@@ -46,7 +47,7 @@ def list_keys(email: str | None, as_json: bool) -> int:
 @keys.command()
 @click.argument("email")
 @click.option("--name", default="by hand", show_default=True, help="What the key is called where it is listed.")
-@click.option("--expires", type=Duration(), metavar="DURATION", help='When it ends, say "90d" (default: never).')
+@click.option("--expires", type=Duration(), metavar="DURATION", help='When it ends, say "90d" (default: never, which no JWT can).')
 @takes_json
 def issue(email: str, name: str, expires: int | None, as_json: bool) -> int:
     """Give a user one more key and print its value, this once."""
@@ -78,11 +79,14 @@ def import_keys(file: Path, dry_run: bool, as_json: bool) -> int:
 @keys.command()
 @click.argument("key_id", metavar="ID", required=False)
 @click.option("--overlap", type=Duration(), default="0s", metavar="DURATION", help="How long the old value goes on working, at most 30d.")
+@click.option("--expires", type=Duration(), metavar="DURATION", help="A new expiry for the key; with --read-by, only for those without one.")
 @click.option("--read-by", metavar="JTI", help="Instead of one: every key that this token was shown, as the audit file has it.")
 @click.option("--since", type=Moment(), metavar="TIME", help='With --read-by: shown since then, like "2026-01-31T08:00:00Z" or "3d" (ago).')
 @click.option("--dry-run", is_flag=True, help="With --read-by: rotate nothing; list the keys.")
 @takes_json
-def rotate(key_id: str | None, overlap: int, read_by: str | None, since: int | None, dry_run: bool, as_json: bool) -> int:
+def rotate(
+    key_id: str | None, overlap: int, expires: int | None, read_by: str | None, since: int | None, dry_run: bool, as_json: bool
+) -> int:  # fmt: skip
     """Give a key a new value under the same id and print it; with --read-by every key that a stolen token was shown."""
     from daemon.commands.rotating import rotate_read_by
     from sync.store.keychanges import Stamp
@@ -91,9 +95,12 @@ def rotate(key_id: str | None, overlap: int, read_by: str | None, since: int | N
     if bool(key_id) == bool(read_by) or (read_by is not None) != (since is not None):
         raise click.UsageError("Name one key by its ID, or give --read-by JTI and --since TIME.")
     with opened() as place:
+        expires_at = None if expires is None else place.store.now() + expires * 1000
         if read_by is not None and since is not None:
-            return rotate_read_by(place, read_by, since, overlap=overlap, dry_run=dry_run, as_json=as_json)
-        key, value = rotate_key(place.store, place.vault(), key_id or "", Stamp(caller()), overlap=overlap * 1000, mint=place.mint())
+            return rotate_read_by(place, read_by, since, overlap=overlap, expires_at=expires_at, dry_run=dry_run, as_json=as_json)
+        key, value = rotate_key(
+            place.store, place.vault(), key_id or "", Stamp(caller()), overlap=overlap * 1000, expires_at=expires_at, mint=place.mint()
+        )  # fmt: skip
     _show_value(key, value, as_json, f"; the old one works until {key.overlap_until}" if key.overlap_until else "; the old one is dead")
     return 0
 
@@ -128,10 +135,14 @@ def rename(key_id: str, name: str, as_json: bool) -> int:
 @click.argument("when", type=Duration("never"), metavar="DURATION|never")
 @takes_json
 def expire(key_id: str, when: int | None, as_json: bool) -> int:
-    """Let a key expire after a duration from now, or never."""
+    """Let a key expire after a duration from now, or never. A key that is a JWT cannot outlive its value: rotate it instead."""
+    from api.auth.minting import value_end
+    from sync.store.keychanges import Stamp, Wanted, change
+
     with opened() as place:
         at = None if when is None else place.store.now() + when * 1000
-        return _change(key_id, as_json, "never expires" if at is None else "has a new expiry", place, expires_at=at)
+        key = change(place.store, key_id, Wanted(expires_at=at), Stamp(caller()), end=partial(value_end, place.vault()))
+        return _say_of(key, as_json, "never expires" if at is None else "has a new expiry")
 
 
 @keys.command()
@@ -146,13 +157,11 @@ def delete(key_id: str, as_json: bool) -> int:
         return _say_of(delete_key(place.store, key_id, Stamp(caller())), as_json, "is deleted")
 
 
-def _change(key_id: str, as_json: bool, what: str, place: Opened | None = None, **wanted: object) -> int:
+def _change(key_id: str, as_json: bool, what: str, **wanted: Any) -> int:
     from sync.store.keychanges import Stamp, Wanted, change
 
-    if place is None:
-        with opened() as place:
-            return _change(key_id, as_json, what, place, **wanted)
-    return _say_of(change(place.store, key_id, Wanted(**wanted), Stamp(caller())), as_json, what)  # type: ignore[arg-type]
+    with opened() as place:
+        return _say_of(change(place.store, key_id, Wanted(**wanted), Stamp(caller())), as_json, what)
 
 
 def _say_of(key: OwnedKey, as_json: bool, what: str) -> int:

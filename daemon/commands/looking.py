@@ -13,11 +13,12 @@ from typing import Literal
 
 import msgspec
 
-from daemon.commands.health import judge_tokens
+from api.settings import MintSettings
+from daemon.commands.health import ending_tokens, judge_tokens
 from daemon.config import Config
 from daemon.listening import make_tls
 from daemon.printing import plural
-from sync.errors import ConfigError, RosterError
+from sync.errors import ConfigError, NotFound, RosterError
 
 SOON = 30 * 86_400
 """Seconds: a certificate that ends within them is worth a word."""
@@ -47,9 +48,20 @@ def check_config(config: Config) -> Iterator[Checked]:
     certificate = config.http.tls_cert_file
     yield _check_certificate(config, certificate) if certificate else Checked("tls", "ok", "not spoken by rosterd itself")
     yield Checked("token secrets", "ok", plural(len(config.api.secrets), "secret"))
+    if config.minting.pem is not None:
+        yield _describe_signing(config.minting)
     folder = config.audit.path.parent
     if not os.access(folder, os.W_OK):
         yield Checked("audit", "failed", f"{config.audit.path} cannot be written", "Make its folder exist and belong to the user that runs rosterd.")
+
+
+def _describe_signing(minting: MintSettings) -> Checked:
+    """Return what signs keys that are JWTs; a configuration with a bad one never comes so far."""
+    from api.auth.minting import read_signing_keys
+
+    keys = read_signing_keys(minting)
+    signs = "signs new values" if minting.as_jwt else 'signs nothing while [keys] format = "sk-bf"'
+    return Checked("signing keys", "ok", f"{plural(len(keys), 'key')}, the first, {keys[0].kid} ({keys[0].algorithm}), {signs}")
 
 
 def check_store(config: Config) -> Iterator[Checked]:
@@ -75,8 +87,26 @@ def check_store(config: Config) -> Iterator[Checked]:
         )
 
 
+def kept_vendor(config: Config, source: str) -> str:
+    """Return what kind of directory the source's first read found, "" while there is no such read or no store to tell of it."""
+    from sync.store.engine import open_store
+    from sync.store.sources import get_source
+
+    if not Path(config.store.url.removeprefix("sqlite:///")).exists():
+        return ""
+    try:
+        store = open_store(config.store)
+    except RosterError:
+        return ""
+    try:
+        return get_source(store, source).vendor or ""
+    except NotFound:
+        return ""
+    finally:
+        store.close()
+
+
 def _look_into(config: Config, path: Path) -> Iterator[Checked]:
-    from sync.store import tokens
     from sync.store.engine import open_store
     from sync.store.keyring import bind_vault
     from sync.store.migrations import VERSIONS
@@ -90,7 +120,8 @@ def _look_into(config: Config, path: Path) -> Iterator[Checked]:
         vault = Vault.parse(config.vault_secret)
         bind_vault(store, vault)
         yield Checked("encryption keys", "ok", f"{plural(len(vault.key_names), 'key')}, the newest {vault.key_names[0]}")
-        for problem in judge_tokens(tokens.list_tokens(store), store.now()):
+        now = store.now()
+        for problem in judge_tokens(ending_tokens(store, now), now):
             yield Checked("token", "warning", problem.what, problem.remedy)
     finally:
         store.close()

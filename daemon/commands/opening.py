@@ -48,9 +48,9 @@ class Opened:
 
     def mint(self) -> Mint:
         """Return what makes new key values, by [keys] format."""
-        from sync.vault import mint_value
+        from api.auth.minting import make_mint
 
-        return mint_value
+        return make_mint(self.config.minting, self.store.now)
 
     def source(self, name: str) -> SourceSettings:
         """Return a configured source. Raises Conflict, or NotFound for one that the store does not know either."""

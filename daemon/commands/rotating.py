@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from sync.store.keys import OwnedKey
 
 
-def rotate_read_by(place: Opened, jti: str, since: int, *, overlap: int, dry_run: bool, as_json: bool) -> int:
+def rotate_read_by(place: Opened, jti: str, since: int, *, overlap: int, expires_at: int | None, dry_run: bool, as_json: bool) -> int:
     """Rotate every living key of every user that the token `jti` was shown since `since` (ms), as the audit file has it; print which.
+    Those without an expiry get `expires_at` (ms).
 
     Values are not printed: those who may ask for them get them by the lookup. Return 0, or 6 when a key could not be rotated.
     """
@@ -29,7 +30,8 @@ def rotate_read_by(place: Opened, jti: str, since: int, *, overlap: int, dry_run
         vault, mint = place.vault(), place.mint()
         for key in keys:
             try:
-                rotate(place.store, vault, key.id, Stamp(caller()), overlap=overlap * 1000, mint=mint)
+                new = None if key.expires_at else expires_at
+                rotate(place.store, vault, key.id, Stamp(caller()), overlap=overlap * 1000, expires_at=new, mint=mint)
             except RosterError as error:
                 failed.append((key.id, str(error)))
     _print(jti, keys, failed, len(shown), dry_run=dry_run, as_json=as_json)

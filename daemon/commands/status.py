@@ -59,14 +59,14 @@ def status(exit_code: bool, as_json: bool) -> int:
 
 def look(place: Opened) -> Screen:
     """Return what there is to show. Raises StoreUnavailable."""
-    from daemon.commands.health import judge_source, judge_tokens
+    from daemon.commands.health import ending_tokens, judge_source, judge_tokens
     from daemon.commands.sources import all_sources
-    from sync.store import addresses, runs, tokens
+    from sync.store import addresses, runs
 
     settings = {one.name: one for one in place.config.sources}
     sources, now = all_sources(place), place.store.now()
     problems = [problem for one in sources for problem in judge_source(one, settings.get(one.name), now)]
-    problems += judge_tokens(tokens.list_tokens(place.store), now)
+    problems += judge_tokens(ending_tokens(place.store, now), now)
     problems.sort(key=lambda problem: problem.level)
     recent, _ = runs.list_runs(place.store, limit=RUNS)
     return Screen(sources, recent, len(addresses.conflicts(place.store)), problems)

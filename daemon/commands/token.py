@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
-from daemon.commands.choosing import choose
+from daemon.commands.choosing import choose, find
 from daemon.commands.opening import caller, opened
 from daemon.commands.options import Duration, Plural, takes_config, takes_json
 from daemon.printing import print_json, print_table, safe, say, warn
@@ -31,9 +34,33 @@ def token() -> None:
 @click.option("--label", default="", help="A note to know it by, like a serial number.")
 @click.option("--domain", help="Bounds a lookup token to addresses of one domain.")
 @click.option("--cidr", metavar="NETWORK", help="Bounds a lookup token to callers of one network, like 10.20.0.0/16.")
+@click.option("--max-users", type=int, metavar="N", help="Bounds a lookup token to the keys of so many different users within 24 hours.")
+@click.option("--csv", "file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE", help="Device tokens for a fleet, see above.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --csv: where the tokens go, a new file only you can read.")
+@click.option("--skip-existing", is_flag=True, help="With --csv: none for a user and label that have a standing one.")
+@click.option("--dry-run", is_flag=True, help="With --csv: issue nothing; say what would become of each line.")
 @takes_json
-def issue(role: str, ttl: int, user: str | None, label: str, domain: str | None, cidr: str | None, as_json: bool) -> int:
-    """Issue a token and print it bare on stdout, this once."""
+def issue(
+    role: str, ttl: int, file: Path | None, out: Path | None, skip_existing: bool, dry_run: bool, as_json: bool, **bounds: Any
+) -> int:  # fmt: skip
+    """Issue a token and print it bare on stdout, this once.
+
+    With --role device --csv FILE: one for each line of a CSV with the columns email and, if there are any, label and ttl. On stdout, or in --out
+    FILE, come email, label, jti, token, expires_at. A bad line is reported and hinders no other. The same file again issues again.
+    """
+    if file is not None:
+        if role != "device" or any(bounds.values()):
+            raise click.UsageError("--csv is for --role device; each line names its user, and a label if there is one.")
+        from daemon.commands.fleet import issue_fleet
+
+        with opened() as place:
+            return issue_fleet(place, file, ttl=ttl, out=out, skip_existing=skip_existing, dry_run=dry_run, as_json=as_json)
+    if out is not None or skip_existing or dry_run:
+        raise click.UsageError("--out, --skip-existing and --dry-run go with --csv.")
+    return _issue_one(role, ttl, as_json, **bounds)
+
+
+def _issue_one(role: str, ttl: int, as_json: bool, *, user: str | None, **facts: Any) -> int:
     from api.auth.tokens import issue_token
 
     with opened() as place:
@@ -45,9 +72,7 @@ def issue(role: str, ttl: int, user: str | None, label: str, domain: str | None,
             ttl=ttl,
             by=caller(),
             user_id=user_id,
-            label=label,
-            domain=domain,
-            cidr=cidr,
+            **facts,
         )
     if as_json:
         import msgspec
@@ -77,13 +102,17 @@ def revoke(jti: str, as_json: bool) -> int:
 
 
 @token.command("list")
+@click.option("--user", metavar="EMAIL", help="Only the device tokens of this user.")
+@click.option("--role", type=click.Choice(list(ROLES)), help="Only those of this role.")
+@click.option("--active", is_flag=True, help="Only those that stand: neither revoked nor expired.")
 @takes_json
-def list_tokens(as_json: bool) -> int:
+def list_tokens(user: str | None, role: str | None, active: bool, as_json: bool) -> int:
     """List tokens, newest first, with their last use."""
+    from sync.store.tokens import Wanted
     from sync.store.tokens import list_tokens as known
 
     with opened() as place:
-        found = known(place.store)
+        found = known(place.store, Wanted(find(place.store, user).id if user else None, role, True if active else None))
     if as_json:
         print_json(tokens=found)
         return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config.files import Files
+from daemon.config.minting import build_minting
 from daemon.config.policies import build_policies, check_unique
 from daemon.config.reader import Section, read
 from daemon.config.server import build_api, build_audit, build_http, build_store, store_file
@@ -80,7 +81,8 @@ def _build(root: Section, path: Path, problems: list[str]) -> Config:
     kinds = {section["name"]: section["kind"] for section in listed if section["name"]}
     policies = build_policies(tables["keys"].lists["issue"], kinds)
     webhooks = build_webhooks(root.lists["webhook"], files)
-    return Config(path, store, http, audit, api, vault, tables["keys"]["revive_within"], policies, sources, webhooks)
+    minting = build_minting(tables["keys"], api, files, problems)
+    return Config(path, store, http, audit, api, vault, minting, tables["keys"]["revive_within"], policies, sources, webhooks)
 
 
 def _vault_secret(section: Section, files: Files, problems: list[str]) -> Secret:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.settings import ApiSettings
+from api.settings import ApiSettings, MintSettings
 from sync.settings import Policy, Secret, SourceSettings, StoreSettings
 
 
@@ -52,6 +52,7 @@ class Config:
     audit: AuditSettings
     api: ApiSettings
     vault_secret: Secret
+    minting: MintSettings
     revive_within: int
     policies: tuple[Policy, ...]
     sources: tuple[SourceSettings, ...]

@@ -15,7 +15,7 @@ from daemon.config.reader import Section
 from sync.settings import Attributes, GroupSearch, GuardSettings, ScheduleSettings, SourceSettings
 
 _AS_WRITTEN = (
-    "name", "kind", "urls", "vendor", "tls", "allow_plaintext", "bind_dn", "sasl", "filter", "page_size",
+    "name", "kind", "urls", "vendor", "tls", "allow_plaintext", "bind_dn", "sasl", "page_size",
     "connect_timeout", "read_timeout", "domains",
 )  # fmt: skip
 
@@ -28,6 +28,7 @@ def build_source(section: Section, rank: int, files: Files) -> SourceSettings:
         **{key: section[key] for key in _AS_WRITTEN},
         rank=rank,
         bases=_bases(section),
+        filter=section["filter"] or "",
         ca_file=files.path(section, "ca_file"),
         cert_file=files.path(section, "cert_file"),
         key_file=files.secret_path(section, "key_file"),
@@ -116,13 +117,13 @@ def _bases(section: Section) -> tuple[str, ...]:
 
 
 def _attributes(section: Section) -> Attributes:
-    if not section["emails"] and "emails" not in section.wrong:
+    if section["emails"] == ():
         section.problem("emails", "is empty; addresses are what people are found by")
     return Attributes(**section.values)
 
 
 def _groups(section: Section) -> GroupSearch:
-    return GroupSearch(**{key: value for key, value in section.values.items() if key != "filter" or value})
+    return GroupSearch(**section.values)
 
 
 def _schedule(section: Section) -> ScheduleSettings:

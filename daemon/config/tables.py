@@ -16,7 +16,6 @@ from daemon.config.values import (
     ldap_filter,
     mapping,
     name,
-    not_yet,
     optional_attribute,
     optional_dn,
     optional_duration,
@@ -92,8 +91,8 @@ ISSUE = Table(
 KEYS = Table(
     {
         "encryption_key_file": Field(some, required=True),
-        "format": Field(choice("sk-bf", later=("jwt",)), "sk-bf"),
-        "jwt_key_file": Field(not_yet, ""),
+        "format": Field(choice("sk-bf", "jwt"), "sk-bf"),
+        "jwt_key_file": Field(text, ""),
         "revive_within": Field(duration, "90d"),
     },
     lists={"issue": ISSUE},
@@ -121,13 +120,14 @@ GUARD = Table(
 )
 ATTRIBUTES = Table(
     {
-        "id": Field(attribute, "entryUUID"),
-        "username": Field(optional_attribute, "uid"),
-        "name": Field(optional_attribute, "displayName"),
-        "emails": Field(texts(attribute), ["mail"]),
-        "groups": Field(optional_attribute, "memberOf"),
+        "id": Field(attribute),
+        "username": Field(optional_attribute),
+        "name": Field(optional_attribute),
+        "emails": Field(texts(attribute)),
+        "groups": Field(optional_attribute),
     }
 )
+"""Without defaults: what is left out is the vendor's own (sync/sources/ldap/vendors.py), which the directory may have to be asked for."""
 GROUPS = Table(
     {
         "base": Field(optional_dn, ""),
@@ -155,7 +155,7 @@ LDAP = Table(
     {
         **_ANY_SOURCE,
         "urls": Field(texts(), required=True),
-        "vendor": Field(choice("auto", "openldap", "generic", later=("ad", "389ds", "freeipa")), "auto"),
+        "vendor": Field(choice("auto", "openldap", "389ds", "freeipa", "generic", later=("ad",)), "auto"),
         "tls": Field(choice("ldaps", "starttls", "plain"), "ldaps"),
         "allow_plaintext": Field(flag, False),
         "ca_file": Field(text, ""),
@@ -166,7 +166,7 @@ LDAP = Table(
         "sasl": Field(choice("", later=("external", "gssapi")), ""),
         "base": Field(optional_dn, ""),
         "bases": Field(texts(dn), []),
-        "filter": Field(ldap_filter, "(objectClass=inetOrgPerson)"),
+        "filter": Field(ldap_filter),
         "page_size": Field(whole(1, 10_000), 500),
         "connect_timeout": Field(duration, "10s"),
         "read_timeout": Field(duration, "60s"),
@@ -189,12 +189,12 @@ SCIM = Table(
     tables={"oauth2": OAUTH2, "schedule": SCHEDULE, "guard": GUARD},
 )
 SCIM_PUSH = Table(_ANY_SOURCE, tables={"guard": GUARD})
-TOLD = ("run.failed", "run.held", "user.disabled", "user.missing", "user.removed", "key.issued", "key.disabled", "source.stale")
+TOLD = ("run.failed", "run.held", "user.disabled", "user.missing", "user.removed", "key.issued", "key.disabled", "source.stale", "lookup.fanout")
 WEBHOOK = Table(
     {
         "url_file": Field(some, required=True),
         "secret_file": Field(some, required=True),
-        "events": Field(texts(choice(*TOLD)), ["run.held", "run.failed", "user.disabled", "source.stale"]),
+        "events": Field(texts(choice(*TOLD)), ["run.held", "run.failed", "user.disabled", "source.stale", "lookup.fanout"]),
     },
 )
 SOURCES = Kinds({"ldap": LDAP, "scim": SCIM, "scim-push": SCIM_PUSH})

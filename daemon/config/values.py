@@ -132,13 +132,6 @@ def texts(each: Read = some) -> Read:
     return read
 
 
-def not_yet(value: object) -> str:
-    """Read "" where everything else is not available yet."""
-    if text(value):
-        raise Wrong("is not available yet")
-    return text(value)
-
-
 def name(value: object) -> str:
     """Read the name of a source or a policy."""
     if not _NAME.fullmatch(text(value)):

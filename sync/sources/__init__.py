@@ -8,8 +8,8 @@ from sync.directory import Source
 from sync.errors import ConfigError
 from sync.settings import SourceSettings
 from sync.sources.ldap.dn import MalformedDn, normalise_dn
-from sync.sources.ldap.probe import Probed
 from sync.sources.ldap.probe import probe as _probe_ldap
+from sync.sources.ldap.probed import Probed
 from sync.sources.ldap.source import LdapSource
 
 __all__ = ["Probed", "normalise_group", "open_source", "probe"]
@@ -26,13 +26,14 @@ def open_source(settings: SourceSettings, groups: Sequence[str] = ()) -> Source:
     raise _not_yet(settings)
 
 
-def probe(settings: SourceSettings) -> Iterator[Probed]:
-    """Yield what a look over the whole directory finds, each step as soon as it is known; for `rosterd check`.
+def probe(settings: SourceSettings, vendor: str = "") -> Iterator[Probed]:
+    """Yield what a look over the whole directory finds, each step as soon as it is known; for `rosterd check`. `vendor` = what an earlier
+    read found it to be, "" before the first.
 
     Raises ConfigError for kinds that are not available yet, and nothing that a directory can cause.
     """
     if settings.kind == "ldap":
-        return _probe_ldap(settings)
+        return _probe_ldap(settings, kept=vendor)
     raise _not_yet(settings)
 
 

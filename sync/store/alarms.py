@@ -1,6 +1,8 @@
-"""What somebody should be told once: a source that begins to fail, and one whose answers have grown stale."""
+"""What somebody should be told once: a source that begins to fail, one whose answers have grown stale, a token that reads many users."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -8,7 +10,11 @@ from sync.store import events
 from sync.store.engine import Store
 
 BY = "rosterd"
+LONGEST_KNOWN_MS = 30 * 86_400_000
+"""After so long nothing is known of a token's reading any more."""
+
 _STALE = "stale:"
+_FANOUT = "fanout:"
 
 
 def run_failed(connection: Connection, run_id: str, error: dict[str, str], now: int) -> None:
@@ -38,6 +44,24 @@ def note_stale(store: Store) -> list[str]:
         for name in told - stale.keys():
             connection.execute(text("delete from meta where name = :name"), {"name": _STALE + name})
         return [name for name in sorted(stale.keys() - told) if _note(connection, name, stale[name], now)]
+
+
+def note_fanout(store: Store, jti: str, why: str, by: str, detail: dict[str, Any], *, known_for: int, renew: bool) -> bool:
+    """Record that a token reads many users, unless the same (`why`) was recorded of it within `known_for` milliseconds; tell whether it is news.
+
+    `renew` = what goes on is known for so long again from now on.
+    """
+    name, now = f"{_FANOUT}{jti}:{why}", store.now()
+    with store.write() as connection:
+        connection.execute(text("delete from meta where name like 'fanout:%' and cast(value as integer) <= :old"), {"old": now - LONGEST_KNOWN_MS})
+        at = connection.execute(text("select cast(value as integer) from meta where name = :name"), {"name": name}).scalar_one_or_none()
+        news = at is None or at <= now - known_for
+        if news or renew:
+            keep = text("insert into meta (name, value) values (:name, :value) on conflict (name) do update set value = excluded.value")
+            connection.execute(keep, {"name": name, "value": str(now)})
+        if news:
+            events.record(connection, "lookup.fanout", by, now, jti=jti, detail=detail)
+    return news
 
 
 def _note(connection: Connection, name: str, read_at: int, now: int) -> bool:

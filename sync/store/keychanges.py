@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,6 +21,9 @@ LONGEST_OVERLAP = 30 * 86_400_000
 """Milliseconds that a rotated value may go on working."""
 
 LONGEST_NAME = 200
+
+End = Callable[[bytes, str, str], int | None]
+"""end(sealed value, key id, user id) returns when the value itself ends (ms), whatever the store says; None: never."""
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -51,8 +55,11 @@ def issue(
         return read_key(connection, key_id, store.now()), value
 
 
-def change(store: Store, key_id: str, wanted: Wanted, stamp: Stamp) -> OwnedKey:
-    """Name a key, switch it, or let it expire, all or nothing; an admin's switch is undone by no sync. Raises NotFound, Conflict, InvalidRequest."""
+def change(store: Store, key_id: str, wanted: Wanted, stamp: Stamp, *, end: End | None = None) -> OwnedKey:
+    """Name a key, switch it, or let it expire, all or nothing; an admin's switch is undone by no sync. With `end`, no key outlives its value.
+
+    Raises NotFound, Conflict, InvalidRequest.
+    """
     if isinstance(wanted.expires_at, int):
         check_expiry(store, wanted.expires_at)
     with store.write() as connection:
@@ -61,6 +68,8 @@ def change(store: Store, key_id: str, wanted: Wanted, stamp: Stamp) -> OwnedKey:
             check_name(connection, key.user_id, wanted.name)
             _set(connection, key, "name = :name", "key.renamed", stamp, store.now(), {"name": wanted.name}, {"from": key.name, "to": wanted.name})
         if not isinstance(wanted.expires_at, msgspec.UnsetType):
+            if end is not None:
+                _check_end(connection, key, wanted.expires_at, end)
             detail = {"from": key.expires_at, "to": rfc3339(wanted.expires_at)}
             _set(connection, key, "expires_at = :expires", "key.expiry", stamp, store.now(), {"expires": wanted.expires_at}, detail)
         if wanted.is_active is True:
@@ -70,27 +79,27 @@ def change(store: Store, key_id: str, wanted: Wanted, stamp: Stamp) -> OwnedKey:
         return read_key(connection, key_id, store.now())
 
 
-def rotate(store: Store, vault: Vault, key_id: str, stamp: Stamp, *, overlap: int = 0, mint: Mint = mint_value) -> tuple[OwnedKey, str]:
-    """Give a key a new value under the same id; return both. The old value works `overlap` milliseconds longer; with none, every older value
-    is dead at once. Raises NotFound, Conflict, InvalidRequest."""
+def rotate(
+    store: Store, vault: Vault, key_id: str, stamp: Stamp, *, overlap: int = 0, expires_at: int | None = None, mint: Mint = mint_value
+) -> tuple[OwnedKey, str]:
+    """Give a key a new value under the same id, and with `expires_at` (ms) a new expiry; return both. The old value works `overlap` milliseconds
+    longer, but not beyond its own expiry; with none, every older value is dead at once. Raises NotFound, Conflict, InvalidRequest."""
     if not 0 <= overlap <= LONGEST_OVERLAP:
         raise InvalidRequest("invalid_overlap", "An overlap is at most 30 days.", param="overlap")
     with store.read() as connection:
-        key, expires_at = read_key(connection, key_id, store.now()), _expiry(connection, key_id)
-    value = mint(key.user_id, key_id, expires_at)
+        key, before = read_key(connection, key_id, store.now()), _expiry(connection, key_id)
+    wanted = before if expires_at is None else check_expiry(store, expires_at)
+    value = mint(key.user_id, key_id, wanted)
     with store.write() as connection:
         key, now = _seen(connection, key_id, stamp, store.now()), store.now()
-        if _expiry(connection, key_id) != expires_at:
+        if _expiry(connection, key_id) != before:
             raise _changed_meanwhile(key_id)
         check_vault(connection, vault)
-        retire(connection, key_id, until=now + overlap, now=now, older_too=not overlap)
-        facts = {"id": key_id, "sealed": vault.seal(value, key_id, key.user_id), "digest": vault.digest(value), "now": now}
-        connection.execute(
-            text("update virtual_key set sealed = :sealed, digest = :digest, origin = 'issued', rotated_at = :now where id = :id"), facts
-        )
-        events.record(
-            connection, "key.rotated", stamp.by, now, user_id=key.user_id, key_id=key_id, detail={"old_value_until": rfc3339(now + overlap)}
-        )  # fmt: skip
+        until = now + overlap if before is None else max(now, min(now + overlap, before))
+        retire(connection, key_id, until=until, now=now, older_too=not overlap)
+        _replace(connection, vault, key, value, wanted, now)
+        detail = {"old_value_until": rfc3339(until)} | ({} if wanted == before else {"expires_at": rfc3339(wanted)})
+        events.record(connection, "key.rotated", stamp.by, now, user_id=key.user_id, key_id=key_id, detail=detail)
         return read_key(connection, key_id, now), value
 
 
@@ -187,6 +196,24 @@ def check_name(connection: Connection, user_id: str, name: str) -> None:
 def _expiry(connection: Connection, key_id: str) -> int | None:
     found: int | None = connection.execute(text("select expires_at from virtual_key where id = :id"), {"id": key_id}).scalar_one_or_none()
     return found
+
+
+def _replace(connection: Connection, vault: Vault, key: OwnedKey, value: str, expires_at: int | None, now: int) -> None:
+    new = "sealed = :sealed, digest = :digest, expires_at = :expires, origin = 'issued', rotated_at = :now"
+    facts = {"sealed": vault.seal(value, key.id, key.user_id), "digest": vault.digest(value), "expires": expires_at}
+    connection.execute(text(f"update virtual_key set {new} where id = :id"), {**facts, "id": key.id, "now": now})
+
+
+def _check_end(connection: Connection, key: OwnedKey, expires_at: int | None, end: End) -> None:
+    """Raise Conflict for an expiry after the one inside the value: whoever checks the value itself would refuse it while we call it active."""
+    before = _expiry(connection, key.id)
+    if before is not None and expires_at is not None and expires_at <= before:
+        return  # an end that comes earlier needs no look at the value
+    sealed = connection.execute(text("select sealed from virtual_key where id = :id"), {"id": key.id}).scalar_one()
+    ends = end(sealed, key.id, key.user_id)
+    if ends is not None and (expires_at is None or expires_at // 1000 * 1000 > ends):
+        facts = f"The value of the key {key.id} is a JWT that itself ends at {rfc3339(ends)}; nothing was done."
+        raise Conflict("value_ends_first", facts, "Rotate the key with the later expiry: the new value has it inside.")
 
 
 def _changed_meanwhile(key_id: str) -> Conflict:

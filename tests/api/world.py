@@ -14,6 +14,7 @@ from sqlalchemy import insert
 
 from api.app import build
 from api.audit import AuditLog
+from api.auth.fanout import Fanout
 from api.auth.tokens import issue_token
 from api.context import ApiContext
 from api.settings import ApiSettings
@@ -40,6 +41,7 @@ class Company:
         self.vault = Vault.parse(Secret(generate_key_line() + "\n"))
         self.audit = AuditLog(folder / "audit.jsonl", 86_400)
         self.stopping = asyncio.Event()
+        self.fanout = Fanout()
         self.woken = 0
         sources.declare(self.store, [SourceSettings("corp", "ldap", 0)], [])
         self.app = self.build(settings)
@@ -47,7 +49,7 @@ class Company:
     def build(self, settings: ApiSettings) -> Any:
         """Return one more app on the same store, and make it the one that is asked."""
         self.settings = settings
-        self.app = build(ApiContext(self.store, self.vault, settings, self.audit, self._wake, self.stopping, "0.1.0"))
+        self.app = build(ApiContext(self.store, self.vault, settings, self.audit, self._wake, self.stopping, "0.1.0", fanout=self.fanout))
         return self.app
 
     def configure(self, **facts: Any) -> None:

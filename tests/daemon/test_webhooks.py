@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config.settings import WebhookSettings
+from daemon.config.tables import TOLD
 from daemon.demo.responder import Responder
 from daemon.webhooks import Refused, Webhook
 from sync.settings import Secret
@@ -18,7 +19,7 @@ from tests.servers.receiver import Receiver
 from tests.sync.world import World
 
 SECRET = "a-secret-of-thirty-two-characters-or-more"
-ALL = frozenset({"run.failed", "run.held", "user.disabled", "user.missing", "user.removed", "key.issued", "key.disabled", "source.stale"})
+ALL = frozenset(TOLD)
 
 
 @pytest.fixture

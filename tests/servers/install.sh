@@ -8,9 +8,14 @@ packages=()
 need() { command -v "$1" >/dev/null || packages+=("$2"); }  # COMMAND PACKAGE
 need slapd slapd
 need ldapsearch ldap-utils
+need ns-slapd 389-ds-base
 need curl curl
 need openssl openssl
 need systemd-analyze systemd
+need dash dash
+need original-awk original-awk
+need busybox busybox
+need shellcheck shellcheck
 [ ${#packages[@]} = 0 ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi

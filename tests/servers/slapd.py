@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import ldap3
 
+from tests.servers.edits import Edits
 from tests.servers.slapd_texts import CONFIG, DATABASE, PASSWORD, SUFFIX, TREE, make_certificate, person_id, person_ldif
 
 __all__ = ["Slapd", "SlapdFailed", "free_port", "person_id", "person_ldif"]
@@ -33,7 +33,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Slapd:
+class Slapd(Edits):
     """One slapd with an empty tree: ou=people, ou=former, ou=groups, the bind entries cn=sync (no limits) and cn=limited (500 entries).
 
     Everything is under `folder`. `prepare` makes the folder (or copies one made before), `start` runs the server.
@@ -43,6 +43,7 @@ class Slapd:
     former = f"ou=former,{SUFFIX}"
     groups = f"ou=groups,{SUFFIX}"
     suffix = SUFFIX
+    id_attribute = "entryUUID"
     admin_dn = f"cn=admin,{SUFFIX}"
     bind_dn = f"cn=sync,{SUFFIX}"
     limited_dn = f"cn=limited,{SUFFIX}"
@@ -173,59 +174,6 @@ class Slapd:
             said = tool.stdout.read()
         if tool.returncode:
             raise SlapdFailed(f"slapadd: {said[-2000:]}")
-
-    # -- one at a time, while it runs -----------------------------------------------------------------------------
-
-    @contextmanager
-    def connect(self, dn: str = "", password: str = PASSWORD) -> Iterator[ldap3.Connection]:
-        """Yield an ldap3 connection, by default as the directory's administrator. Failed operations raise."""
-        server = ldap3.Server("127.0.0.1", self.port, get_info=ldap3.NONE, connect_timeout=10)
-        connection = ldap3.Connection(server, dn or self.admin_dn, password, raise_exceptions=True, check_names=False)
-        try:
-            connection.bind(read_server_info=False)
-            yield connection
-        finally:
-            connection.unbind()
-
-    def add(self, dn: str, **attributes: Any) -> str:
-        """Add an entry; `objectClass` is part of the attributes. Returns the DN."""
-        with self.connect() as connection:
-            connection.add(dn, attributes=attributes)
-        return dn
-
-    def add_person(self, uid: str, *, parent: str = "", **attributes: Any) -> str:
-        """Add one inetOrgPerson (attributes override the defaults, None leaves one out) and return the DN."""
-        entry: dict[str, Any] = {"objectClass": ["inetOrgPerson"], "cn": uid.title(), "sn": uid.title(), "mail": f"{uid}@example.com"}
-        entry |= attributes
-        return self.add(f"uid={uid},{parent or self.base}", **{name: value for name, value in entry.items() if value is not None})
-
-    def add_group(self, name: str, members: Sequence[str]) -> str:
-        """Add a groupOfNames (the memberof overlay marks its members) and return the DN."""
-        return self.add(f"cn={name},{self.groups}", objectClass="groupOfNames", member=list(members))
-
-    def modify(self, dn: str, **changes: Any) -> None:
-        """Replace attributes: a list of values each, [] deletes the attribute."""
-        with self.connect() as connection:
-            connection.modify(dn, {name: [(ldap3.MODIFY_REPLACE, value if isinstance(value, list) else [value])] for name, value in changes.items()})
-
-    def delete(self, *dns: str) -> None:
-        """Delete entries."""
-        with self.connect() as connection:
-            for dn in dns:
-                connection.delete(dn)
-
-    def move(self, dn: str, parent: str = "", *, rdn: str = "") -> str:
-        """Move and/or rename an entry (its entryUUID stays); return the new DN."""
-        old_rdn, _, old_parent = dn.partition(",")
-        with self.connect() as connection:
-            connection.modify_dn(dn, rdn or old_rdn, new_superior=parent or None)
-        return f"{rdn or old_rdn},{parent or old_parent}"
-
-    def id_of(self, dn: str) -> str:
-        """Return the entryUUID of an entry."""
-        with self.connect() as connection:
-            connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=["entryUUID"])
-            return str(connection.response[0]["raw_attributes"]["entryUUID"][0].decode())
 
     # -- configuration, while it runs ---------------------------------------------------------------------------
 

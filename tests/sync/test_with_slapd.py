@@ -9,6 +9,7 @@ from sync.run import RunSetting, perform
 from sync.settings import Policy, Secret, SourceSettings
 from sync.sources import normalise_group, open_source
 from sync.store import addresses, runs, sources
+from tests.servers.dirsrv import DirsrvTree
 from tests.servers.slapd import Slapd
 from tests.sync.world import World
 
@@ -19,7 +20,7 @@ def real(world: World, slapd: Slapd) -> World:
     return connect(world, slapd)
 
 
-def connect(world: World, slapd: Slapd, **facts: object) -> World:
+def connect(world: World, slapd: Slapd | DirsrvTree, **facts: object) -> World:
     settings = {
         "urls": (slapd.url,), "tls": "plain", "allow_plaintext": True, "bind_dn": slapd.bind_dn, "bases": (slapd.base,),
     } | facts  # fmt: skip

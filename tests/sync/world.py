@@ -11,7 +11,7 @@ from sync.settings import GuardSettings, Policy, Secret, SourceSettings, StoreSe
 from sync.store import lookup, runs, sources
 from sync.store.engine import Store, open_store
 from sync.store.views import ChangeView, RunView
-from sync.vault import Vault, generate_key_line
+from sync.vault import Mint, Vault, generate_key_line, mint_value
 from tests.sync.memory import Directory
 
 DAY = 86_400_000
@@ -44,6 +44,7 @@ class World:
         self.directories: dict[str, Directory] = {}
         self.settings: dict[str, SourceSettings] = {}
         self.policies: tuple[Policy, ...] = (Policy("default"),)
+        self.mint: Mint = mint_value
         self.directory = self.add_source("corp")
 
     def add_source(self, name: str, **facts: object) -> Directory:
@@ -63,8 +64,10 @@ class World:
         sources.declare(self.store, list(self.settings.values()), self.policies)
 
     def setting(self, name: str = "corp") -> RunSetting:
-        directory = self.directories[name]
-        return RunSetting(self.store, self.vault, self.settings[name], self.policies, lambda source, groups: directory, lambda group: group)
+        directory, settings = self.directories[name], self.settings[name]
+        return RunSetting(
+            self.store, self.vault, settings, self.policies, lambda source, groups: directory, lambda group: group, mint=self.mint
+        )  # fmt: skip
 
     def sync(self, name: str = "corp", *, mode: str = "full", dry_run: bool = False, only: str = "", expect: str = "succeeded") -> RunView:
         run = runs.request(self.store, name, trigger="cli", requested_by="test", mode=mode, dry_run=dry_run, only=only)

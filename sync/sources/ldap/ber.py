@@ -160,7 +160,7 @@ class Done:
     matched: str
     text: str
     cookie: bytes | None
-    controls: dict[bytes, bytes] = field(default_factory=dict)
+    controls: dict[bytes, bytes] = field(default_factory=dict, compare=False)
 
 
 def read_done(data: bytes, at: int, end: int, stop: int) -> Done:

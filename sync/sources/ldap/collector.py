@@ -41,6 +41,8 @@ class Collector:
 
     def take(self, entry: Entry) -> None:
         """Map one entry at once; nothing of the entry itself is kept."""
+        if self._mapper.sets_aside(entry):
+            return
         if entry.too_big:
             self._too_big.append(entry.dn)
         else:

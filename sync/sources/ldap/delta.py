@@ -10,14 +10,13 @@ from typing import Literal
 
 import msgspec
 
-from sync.errors import CursorLost
-from sync.settings import SourceSettings
+from sync.errors import CursorLost, SourceIncomplete, SourceRefused
 from sync.sources.ldap import contentsync, translate
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import is_under
-from sync.sources.ldap.filters import ANYTHING, any_of, both, bracketed, equals
-from sync.sources.ldap.names import attribute_key
+from sync.sources.ldap.filters import ANYTHING, both
 from sync.sources.ldap.paging import Walk
 from sync.sources.ldap.root import Root
 
@@ -47,18 +46,20 @@ class NoWay(Exception):
 
 
 class Follower:
-    """Asks one server what has changed. `bases` are those of the source; ids are those of `[source.attributes] id`."""
+    """Asks one server what has changed, in the words of its dialect. `bases` are those of the source."""
 
-    def __init__(self, settings: SourceSettings, bases: Sequence[str], root: Root, line: Line) -> None:
-        self._settings, self._bases, self._root, self._line = settings, bases, root, line
-        self._id = settings.attributes.id
+    def __init__(self, dialect: Dialect, bases: Sequence[str], root: Root, line: Line, page_size: int) -> None:
+        self._dialect, self._bases, self._root, self._line, self._page_size = dialect, bases, root, line, page_size
 
     def take_position(self) -> Position:
         """Return from where on changes can be asked for, as of now. Raises NoWay, SourceUnavailable."""
-        if self._settings.groups.base and not any(is_under(self._settings.groups.base, place) for place in self._places()):
+        if not self._root.attributes:
+            raise NoWay("no incremental read: the root DSE is hidden, so nothing says what the server can be asked")
+        groups = self._dialect.group_search.base
+        if groups and not any(is_under(groups, place) for place in self._places()):
             raise NoWay("no incremental read: groups stand elsewhere than people, and their changes could not be seen")
         cookies = {place: self._content_cookie(place) for place in self._places()}
-        if all(cookies.values()) and self._id.lower() == "entryuuid" and contentsync.REQUEST in self._root.controls:
+        if all(cookies.values()) and self._dialect.id.lower() == "entryuuid" and contentsync.REQUEST in self._root["supportedcontrol"]:
             return Position("content-sync", self._line.url, cookies)
         return Position("timestamps", self._line.url, {place: self._moment(place) for place in self._places()})
 
@@ -106,32 +107,34 @@ class Follower:
 
     def _stamped(self, place: str, moment: str) -> tuple[frozenset[str], str]:
         """Search by modifyTimestamp. What comes next follows the changes themselves, not this machine's clock: while nothing changes, it stays."""
-        key, touched, newest = attribute_key(self._id), set[str](), ""
+        touched, newest = set[str](), ""
 
         def take(entry: Entry) -> None:
             nonlocal newest
-            touched.update(text.lower() for text in entry.texts(key))
+            touched.update(one for one in self._dialect.ids_of(entry) if one)
             newest = max(newest, *entry.texts("modifytimestamp"), "")
             if len(touched) > contentsync.MOST_TOUCHED:
                 raise CursorLost("cursor_lost", f"more than {contentsync.MOST_TOUCHED} entries have changed")
 
-        asked = Search(place, f"(modifyTimestamp>={moment})", [self._id, "modifyTimestamp"], page_size=self._settings.page_size)
+        asked = Search(place, f"(modifyTimestamp>={moment})", [self._dialect.id, "modifyTimestamp"], page_size=self._page_size)
         try:
-            for _ in Walk(self._line).pages_of(asked, take):
+            for _ in Walk(self._line, self._dialect.vendor).pages_of(asked, take):
                 pass
         except CursorLost:
             self._line.close()  # the rest of the answer is still on its way
             raise
+        except (SourceIncomplete, SourceRefused) as error:
+            raise CursorLost("cursor_lost", f"what has changed could not be read to its end: {error.message}") from error
         return frozenset(touched), max(moment, _before(newest))
 
     # -- groups ------------------------------------------------------------------------------------------------------
 
     def _refuse_changed_groups(self, touched: frozenset[str]) -> None:
         """Raise CursorLost when a group that lists its members has changed: whom that concerns, only reading all of them can tell."""
-        groups = self._settings.groups
+        groups = self._dialect.group_search
         waiting = iter(touched if groups.base else ())
         while batch := list(islice(waiting, _IDS_AT_ONCE)):
-            changed = both(bracketed(groups.filter), any_of(equals(self._id, one) for one in batch))
+            changed = both(groups.filter, self._dialect.with_ids(batch))
             entries, done = self._line.fetch(Search(groups.base, changed, ["1.1"]))
             if done.code not in (0, 4) or entries:
                 raise CursorLost(

@@ -45,7 +45,12 @@ def parse_dn(text: str) -> tuple[Rdn, ...]:
 
 def normalise_dn(text: str) -> str:
     """Return the form in which DNs are compared: itself a valid DN, and the same again when normalised. Raises MalformedDn."""
-    return ",".join("+".join(f"{kind}={_escape(value)}" for kind, value in rdn) for rdn in parse_dn(text))
+    return _written(parse_dn(text))
+
+
+def parent_of(text: str) -> str:
+    """Return the compared form of the DN above, "" above the first level. Raises MalformedDn."""
+    return _written(parse_dn(text)[1:])
 
 
 def is_under(dn: str, base: str) -> bool:
@@ -69,6 +74,10 @@ def distinct_bases(bases: Sequence[str]) -> list[str]:
         if not any(is_under(base, other) for other in kept):
             kept = [other for other in kept if not is_under(other, base)] + [base]
     return kept
+
+
+def _written(levels: Sequence[Rdn]) -> str:
+    return ",".join("+".join(f"{kind}={_escape(value)}" for kind, value in rdn) for rdn in levels)
 
 
 def _plain_pair(part: str) -> tuple[str, str]:

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from sync.errors import SourceIncomplete
-from sync.settings import GroupSearch, SourceSettings
+from sync.settings import GroupSearch
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import MalformedDn, normalise_dn
-from sync.sources.ldap.filters import ANYTHING, any_of, both, bracketed, equals
+from sync.sources.ldap.filters import ANYTHING, any_of, both, equals
 from sync.sources.ldap.names import attribute_key
 from sync.sources.ldap.paging import Walk
 
@@ -38,7 +39,7 @@ class GroupIndex:
 
     def asked(self, page_size: int) -> Search:
         """Return the search for all groups."""
-        return Search(self._search.base, bracketed(self._search.filter), [self._search.member], page_size=page_size, biggest=BIGGEST_GROUP)
+        return Search(self._search.base, self._search.filter, [self._search.member], page_size=page_size, biggest=BIGGEST_GROUP)
 
     def take(self, entry: Entry) -> None:
         """Remember one group. A search that finds groups shows how many members each has: 0 when it shows none."""
@@ -115,16 +116,16 @@ def _compared_member(value: bytes, key: str) -> str:
         return ""
 
 
-def groups_above(line: Line, settings: SourceSettings, entry: Entry, username: str) -> list[str]:
+def groups_above(line: Line, dialect: Dialect, entry: Entry, username: str) -> list[str]:
     """Return the groups of one person by asking upwards: who lists them, who lists those, and so on."""
-    search = settings.groups
+    search = dialect.group_search
     by_username = attribute_key(search.member) == "memberuid"
     asking = [username] if by_username else [entry.dn]
     found: dict[str, str] = {}
     while asking and asking[0]:
         fresh: dict[str, str] = {}
         for start in range(0, len(asking), _UPWARDS_AT_ONCE):
-            fresh |= _listing(line, settings, asking[start : start + _UPWARDS_AT_ONCE])
+            fresh |= _listing(line, dialect, asking[start : start + _UPWARDS_AT_ONCE])
         asking = [dn for name, dn in fresh.items() if name not in found]
         found |= fresh
         if not search.nested or by_username:
@@ -132,9 +133,9 @@ def groups_above(line: Line, settings: SourceSettings, entry: Entry, username: s
     return list(found)
 
 
-def _listing(line: Line, settings: SourceSettings, members: Iterable[str]) -> dict[str, str]:
+def _listing(line: Line, dialect: Dialect, members: Iterable[str]) -> dict[str, str]:
     """Return the groups that list any of these members: compared name → DN."""
-    search, found = settings.groups, {}
+    search, found = dialect.group_search, {}
 
     def take(entry: Entry) -> None:
         try:
@@ -143,7 +144,8 @@ def _listing(line: Line, settings: SourceSettings, members: Iterable[str]) -> di
             return
 
     listed = any_of(equals(search.member, member) for member in members)
-    for _ in Walk(line).pages_of(Search(search.base, both(search.filter, listed), ["1.1"], page_size=settings.page_size), take):
+    asked = Search(search.base, both(search.filter, listed), ["1.1"], page_size=line.settings.page_size)
+    for _ in Walk(line, dialect.vendor).pages_of(asked, take):
         pass
     return found
 

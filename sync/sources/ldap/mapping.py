@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from sync.address import MalformedAddress, domain_of, normalise, normalise_domain
 from sync.directory import Dropped, Listed, Person, Refused
 from sync.settings import SourceSettings
 from sync.sources.ldap.ber import Entry
+from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import MalformedDn, normalise_dn, parse_dn
 from sync.sources.ldap.names import attribute_key
 from sync.sources.ldap.state import StateReader
-from sync.sources.ldap.vendors import Vendor
 
 LONGEST_VALUE = 1024
 """Octets of a value that is taken."""
@@ -21,8 +20,6 @@ MOST_GROUPS = 5000
 MOST_DROPPED = 100
 """Dropped values that are named; of the others only the number is told."""
 _SHOWN = 80
-
-_ID = re.compile(r"[\x21-\x7e]{1,255}")
 
 GroupsOf = Callable[[Entry, str], list[str]]
 """The groups of an entry with a username, in compared form, any order, perhaps repeated."""
@@ -49,40 +46,41 @@ class _Sieve:
 
 
 class Mapper:
-    """Makes Persons of entries, by one source's attributes."""
+    """Makes Persons of entries, by the words of one source."""
 
-    def __init__(self, settings: SourceSettings, vendor: Vendor, groups_of: GroupsOf | None = None) -> None:
-        names = settings.attributes
-        self._names = names
-        self._id, self._username = attribute_key(names.id), attribute_key(names.username)
-        self._name_keys = [(name, attribute_key(name)) for name in (names.name, "cn") if name]
-        self._emails = [(name, attribute_key(name)) for name in names.emails]
-        self._groups = attribute_key(names.groups)
+    def __init__(self, settings: SourceSettings, dialect: Dialect, groups_of: GroupsOf | None = None) -> None:
+        self._dialect = dialect
+        self._id, self._username = attribute_key(dialect.id), attribute_key(dialect.username)
+        self._read_id = dialect.id_form.read
+        self._name_keys = [(name, attribute_key(name)) for name in (dialect.name, "cn") if name]
+        self._emails = [(name, attribute_key(name), form) for name, form in dialect.emails]
+        self._groups = attribute_key(dialect.groups)
         self._groups_of = groups_of
         self._domains = frozenset(_compared_domain(domain) for domain in settings.domains)
-        self._state = StateReader(settings, vendor)
+        self._state = StateReader(dialect)
 
     @property
     def attributes(self) -> list[str]:
         """The attributes to ask for."""
-        names = self._names
-        wanted = [*self.state_attributes, names.username, names.name, "cn", *names.emails]
+        words = self._dialect
+        wanted = [*self.state_attributes, words.username, words.name, "cn", *(name for name, _ in words.emails)]
         if not self._groups_of:
-            wanted.append(names.groups)
+            wanted.append(words.groups)
         return list(dict.fromkeys(name for name in wanted if name))
 
     @property
     def state_attributes(self) -> list[str]:
         """The attributes that say who it is and whether they are enabled, and nothing else."""
-        return [self._names.id, *self._state.attributes]
+        return [self._dialect.id, *self._state.attributes]
+
+    def sets_aside(self, entry: Entry) -> bool:
+        """Tell whether the entry is none of the people, for where it stands."""
+        return bool(self._dialect.aside) and self._dialect.sets_aside(entry.dn)
 
     def external_id(self, entry: Entry) -> str | None:
-        """Return the entry's stable id, None when there is none that can be read. UUIDs compare without case."""
+        """Return the entry's stable id in canonical form, None when there is none that can be read."""
         values = entry.attributes.get(self._id, ())
-        if len(values) != 1:
-            return None
-        text = values[0].decode("ascii", "replace")
-        return text.lower() if _ID.fullmatch(text) else None
+        return self._read_id(values[0]) if len(values) == 1 else None
 
     def person(self, entry: Entry) -> Person | Refused:
         """Return what the entry says about one human, or why it cannot be taken."""
@@ -114,9 +112,10 @@ class Mapper:
 
     def _why_no_id(self, entry: Entry) -> str:
         values = entry.attributes.get(self._id, ())
+        name = self._dialect.id
         if not values:
-            return f"shows no {self._names.id}"
-        return f"shows {len(values)} values of {self._names.id}" if len(values) > 1 else f"has an unreadable {self._names.id}"
+            return f"shows no {name}"
+        return f"shows {len(values)} values of {name}" if len(values) > 1 else f"has an unreadable {name}"
 
     def _texts(self, entry: Entry, key: str, sieve: _Sieve, shown: str) -> list[str]:
         texts = []
@@ -139,7 +138,7 @@ class Mapper:
 
     def _username_of(self, entry: Entry, sieve: _Sieve) -> str:
         """Return the username; of several the one that names the entry, for the order of values is nobody's promise."""
-        texts = self._texts(entry, self._username, sieve, self._names.username) if self._username else []
+        texts = self._texts(entry, self._username, sieve, self._dialect.username) if self._username else []
         if len(texts) > 1:
             naming = _naming_values(entry.dn, self._username)
             texts.sort(key=lambda text: text.lower() not in naming)
@@ -147,9 +146,12 @@ class Mapper:
 
     def _addresses(self, entry: Entry, sieve: _Sieve) -> tuple[Listed, ...]:
         found: dict[str, Listed] = {}
-        for shown, key in self._emails:
+        for shown, key, form in self._emails:
             for text in self._texts(entry, key, sieve, shown):
-                spelt = text.strip(" ")  # insignificant in this syntax (RFC 4518 section 2.6.1)
+                told = form.read(text.strip(" "))  # spaces are insignificant in this syntax (RFC 4518 section 2.6.1)
+                if told is None:
+                    continue
+                spelt, marked = told
                 try:
                     matched = normalise(spelt)
                 except MalformedAddress as error:
@@ -160,7 +162,7 @@ class Mapper:
                 elif matched not in found and len(found) >= MOST_ADDRESSES:
                     sieve.drop(shown, text, f"is one more than {MOST_ADDRESSES} addresses")
                 else:
-                    found.setdefault(matched, Listed(spelt, matched))
+                    found.setdefault(matched, Listed(spelt, matched, marked))
         return tuple(found.values())
 
     def _group_names(self, entry: Entry, username: str, sieve: _Sieve) -> tuple[str, ...]:
@@ -169,16 +171,16 @@ class Mapper:
             return ()
         ordered = sorted(set(names))
         for name in ordered[MOST_GROUPS:]:
-            sieve.drop(self._names.groups, name, f"is one more than {MOST_GROUPS} groups")
+            sieve.drop(self._dialect.groups, name, f"is one more than {MOST_GROUPS} groups")
         return tuple(ordered[:MOST_GROUPS])
 
     def _listed_groups(self, entry: Entry, sieve: _Sieve) -> list[str]:
         names = []
-        for text in self._texts(entry, self._groups, sieve, self._names.groups) if self._groups else ():
+        for text in self._texts(entry, self._groups, sieve, self._dialect.groups) if self._groups else ():
             try:
                 names.append(normalise_dn(text))
             except MalformedDn as error:
-                sieve.drop(self._names.groups, text, f"is no DN: {error}")
+                sieve.drop(self._dialect.groups, text, f"is no DN: {error}")
         return names
 
 

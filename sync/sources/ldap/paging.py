@@ -8,6 +8,7 @@ from sync.errors import SourceIncomplete, SourceUnavailable
 from sync.sources.ldap import translate
 from sync.sources.ldap.ber import Done, Entry
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.vendors import Vendor
 
 MOST_PAGES = 1_000_000
 """More pages than any directory has."""
@@ -22,8 +23,8 @@ class Walk:
     empty cookie (RFC 2696). ldap3's own loop ends silently at a size limit and when the control is missing.
     """
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, line: Line, vendor: Vendor) -> None:
+        self._line, self._vendor = line, vendor
         self.pages = 0
         self.entries = 0
         self._empty = 0
@@ -57,7 +58,7 @@ class Walk:
             self.entries += page.entries
 
     def _check(self, asked: Search, done: Done) -> None:
-        limit = translate.limit_hit(self._line.url, done.code, self.entries, self._line.settings.bind_dn)
+        limit = translate.limit_hit(self._line.url, done.code, self.entries, self._line.settings.bind_dn, self._vendor.limits)
         if limit:
             raise limit
         if done.code == 32:

@@ -14,14 +14,17 @@ from sync.errors import RosterError, SourceError
 from sync.settings import SourceSettings
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.dialect import Dialect, describe, dialect_of
 from sync.sources.ldap.dn import distinct_bases
-from sync.sources.ldap.filters import ANYTHING, any_of, bracketed, negation
+from sync.sources.ldap.filters import ANYTHING
 from sync.sources.ldap.groups import GroupIndex
 from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.paging import Walk
+from sync.sources.ldap.probed import Probed
+from sync.sources.ldap.rights import judge_rights
 from sync.sources.ldap.root import PAGED_RESULTS, Root, read_root, vendor_of
 from sync.sources.ldap.source import LdapSource
-from sync.sources.ldap.vendors import Vendor
+from sync.sources.ldap.vendors import VENDORS, Vendor
 
 SHOWN = 10
 """People who are shown as they would be read."""
@@ -33,22 +36,11 @@ SKEW = 60
 _REACH = {"unreachable", "unknown_host", "connect_timeout", "bad_url", "connection_lost", "read_timeout", "protocol_error"}
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """One thing that was looked at. `ok` False = it must be mended, by `remedy`; a remedy beside ok = worth a thought.
-    `person` is set for the people shown: as they would be read."""
-
-    step: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-    person: Person | None = None
-
-
-def probe(settings: SourceSettings, now: Callable[[], float] = time.time) -> Iterator[Probed]:
+def probe(settings: SourceSettings, now: Callable[[], float] = time.time, kept: str = "") -> Iterator[Probed]:
     """Yield what is found, each as soon as it is known; never raises what a directory can cause.
 
-    Every server of `urls` is tried; the first that lets us in is read to the end. `now` returns seconds since the epoch.
+    Every server of `urls` is tried; the first that lets us in is read to the end. `now` returns seconds since the epoch; `kept` is the
+    vendor that an earlier read found, "" before the first.
     """
     try:
         LdapSource(settings)
@@ -68,7 +60,7 @@ def probe(settings: SourceSettings, now: Callable[[], float] = time.time) -> Ite
     try:
         for url in usable[:1]:
             with closing(Line(settings, url)) as line:
-                yield from _look_over(settings, line, now)
+                yield from _look_over(settings, line, now, kept)
     except SourceError as error:
         yield _failed("directory", error)
 
@@ -92,10 +84,12 @@ def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:
     return Probed(step, True, detail, "Renew the server's certificate soon." if left < SOON else "")
 
 
-def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float]) -> Iterator[Probed]:
+def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float], kept: str) -> Iterator[Probed]:
     root = read_root(line)
-    vendor = vendor_of(settings, root)
-    yield _judge_vendor(settings, root, vendor)
+    known = VENDORS.get(kept) if settings.vendor == "auto" else None
+    dialect = dialect_of(settings, known or vendor_of(settings, root), root.contexts)
+    yield _judge_vendor(settings, root, dialect.vendor, known)
+    yield Probed("words", True, describe(dialect, settings))
     yield _judge_paging(root)
     yield _judge_clock(root, now())
     everything = True
@@ -104,26 +98,33 @@ def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float]) -
         everything = everything and found.ok
         yield found
     if everything:
-        yield from _read(settings, line, vendor)
+        yield from _read(settings, line, dialect)
 
 
-def _judge_vendor(settings: SourceSettings, root: Root, vendor: Vendor) -> Probed:
-    told = f" ({root.vendor})" if root.vendor else ""
-    how = "as configured" if settings.vendor == vendor.name else "by its root entry" if root.classes else "its root entry is hidden"
-    return Probed("vendor", True, f"{vendor.name}{told}, {how}: {vendor.follows}")
+def _judge_vendor(settings: SourceSettings, root: Root, vendor: Vendor, known: Vendor | None) -> Probed:
+    told = f" ({root.software})" if root.software else ""
+    seen = vendor_of(settings, root)
+    how = "as configured" if settings.vendor == vendor.name else "by its root entry" if root.attributes else "its root entry is hidden"
+    remedy = ""
+    if known and seen is not known:
+        how = f"as its first read found, though its root entry says {seen.name} now"
+        remedy = (
+            f'If the directory really is another one, set vendor = "{seen.name}"; the next run is then a full one, and holds what it would take away.'
+        )
+    return Probed("vendor", True, f"{vendor.name}{told}, {how}: {vendor.follows}", remedy)
 
 
 def _judge_paging(root: Root) -> Probed:
-    if not root.controls:
+    if not root["supportedcontrol"]:
         return Probed("paging", True, "the server does not list its controls; the read below shows whether it pages")
-    if PAGED_RESULTS in root.controls:
+    if PAGED_RESULTS in root["supportedcontrol"]:
         return Probed("paging", True, "the paged results control is supported")
     return Probed("paging", False, "the server does not list the paged results control", "Only a directory that pages can be read completely.")
 
 
 def _judge_clock(root: Root, now: float) -> Probed:
     try:
-        told = datetime.strptime(root.current_time[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
+        told = datetime.strptime("".join(root["currenttime"])[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
     except ValueError:
         return Probed("clock", True, "the server does not tell its time; expiry dates are judged by this machine's clock")
     skew = told - now
@@ -151,8 +152,10 @@ class _Tally:
     dropped: int = 0
     refused: int = 0
     first_refused: Refused | None = None
+    first: Person | None = None
 
     def add(self, person: Person) -> None:
+        self.first = self.first or person
         self.people += 1
         self.disabled += not person.enabled
         self.expiring += person.expires_at is not None
@@ -161,17 +164,17 @@ class _Tally:
         self.dropped += len(person.dropped)
 
 
-def _read(settings: SourceSettings, line: Line, vendor: Vendor) -> Iterator[Probed]:
+def _read(settings: SourceSettings, line: Line, dialect: Dialect) -> Iterator[Probed]:
     """Read the directory to its end, as a sync would, and show the first people."""
-    index = GroupIndex(settings.groups) if settings.groups.base else None
+    index = GroupIndex(dialect.group_search) if dialect.group_search.base else None
     if index:
-        for _ in Walk(line).pages_of(index.asked(settings.page_size), index.take):
+        for _ in Walk(line, dialect.vendor).pages_of(index.asked(settings.page_size), index.take):
             pass
         yield Probed("groups", bool(index.sizes), f"{len(index.sizes)} groups found", "" if index.sizes else "Check [source.groups].")
-    mapper = Mapper(settings, vendor, index.groups_of if index else None)
-    walk, collector, tally = Walk(line), Collector(line, mapper), _Tally()
+    mapper = Mapper(settings, dialect, index.groups_of if index else None)
+    walk, collector, tally = Walk(line, dialect.vendor), Collector(line, mapper), _Tally()
     for base in distinct_bases(settings.bases):
-        asked = Search(base, bracketed(settings.filter), mapper.attributes, page_size=settings.page_size)
+        asked = Search(base, dialect.filter, mapper.attributes, page_size=settings.page_size)
         for _ in walk.pages_of(asked, collector.take):
             page = collector.page()
             for person in page.persons:
@@ -180,49 +183,37 @@ def _read(settings: SourceSettings, line: Line, vendor: Vendor) -> Iterator[Prob
                 tally.add(person)
             tally.refused += len(page.refused)
             tally.first_refused = tally.first_refused or next(iter(page.refused), None)
-    limit = f"{walk.entries} entries in {walk.pages} pages, to the end: no limit of the account was met"
-    yield Probed("limits", True, limit if walk.entries > 500 else f"{limit} (few entries meet none)")
-    yield from _judge_tally(settings, tally)
-    yield from _judge_rights(settings, line, mapper, tally)
+    yield _judge_limits(line, dialect, walk)
+    yield from _judge_tally(dialect, tally)
+    yield from judge_rights(line, dialect, mapper, tally.first)
 
 
-def _judge_tally(settings: SourceSettings, tally: _Tally) -> Iterator[Probed]:
+def _judge_limits(line: Line, dialect: Dialect, walk: Walk) -> Probed:
+    """Tell what the read met, and where the vendor keeps limits on the account's own entry, which these are."""
+    met = f"{walk.entries} entries in {walk.pages} pages, to the end: no limit of the account was met"
+    names, bind_dn = dialect.vendor.own_limits, line.settings.bind_dn
+    if not names or not bind_dn:
+        return Probed("limits", True, met if walk.entries > 500 else f"{met} (few entries meet none)")
+    entries, _ = line.fetch(Search(bind_dn, ANYTHING, names, scope="entry"))
+    own = {name: entries[0].texts(name.lower()) for name in names} if entries else {}
+    if all(value == ["-1"] for value in own.values()) and own:
+        return Probed("limits", True, f"{met}, and its own entry lifts all of them")
+    told = ", ".join(f"{name} {values[0]}" for name, values in own.items() if values) or "none can be seen on its entry"
+    return Probed("limits", True, f"{met}; limits of its own: {told}; the server's defaults apply to the others", dialect.vendor.limits(bind_dn))
+
+
+def _judge_tally(dialect: Dialect, tally: _Tally) -> Iterator[Probed]:
     remedy = "" if tally.people else "Check base and filter: nobody would be read."
     detail = f"{tally.people}: {tally.disabled} disabled, {tally.expiring} with an expiry date, {tally.in_groups} in groups"
     yield Probed("people", bool(tally.people), detail, remedy)
     if tally.first_refused:
         why = f"{tally.refused} entries cannot be taken, the first: {tally.first_refused.place} {tally.first_refused.why}"
-        yield Probed("ids", False, why, f"Let the bind account read {settings.attributes.id} of everybody: without it nobody's absence counts.")
+        yield Probed("ids", False, why, f"Let the bind account read {dialect.id} of everybody: without it nobody's absence counts.")
     if tally.without_address:
-        remedy = f"Check [source.attributes] emails, and that the bind account may read {', '.join(settings.attributes.emails)}."
+        remedy = f"Check [source.attributes] emails, and that the bind account may read {', '.join(name for name, _ in dialect.emails)}."
         yield Probed("addresses", tally.without_address < tally.people, f"{tally.without_address} people list no usable address", remedy)
     if tally.dropped:
         yield Probed("values", True, f"{tally.dropped} malformed or surplus values are left out", "`rosterd explain EMAIL` names them.")
-
-
-def _judge_rights(settings: SourceSettings, line: Line, mapper: Mapper, tally: _Tally) -> Iterator[Probed]:
-    """Tell which state attributes the account may not search: what is hidden looks the same as what is not set."""
-    hidden = []
-    for name in mapper.state_attributes[1:]:
-        present = f"({name}=*)"
-        told = any_of([present, negation(present)])
-        asked = Search(settings.bases[0], f"(&{bracketed(settings.filter)}{told})", ["1.1"], page_size=1)
-        if tally.people and not _any(line, asked):
-            hidden.append(name)
-    if hidden:
-        detail = f"the bind account may not search {', '.join(hidden)}, or the server does not know them"
-        yield Probed(
-            "rights",
-            True,
-            f"{detail}: nobody would ever be disabled or expire by them",
-            "Let the account read and search them, unless nobody uses them.",
-        )
-
-
-def _any(line: Line, asked: Search) -> bool:
-    found: list[str] = []
-    line.search(asked, lambda entry: found.append(entry.dn))
-    return bool(found)
 
 
 def _describe(person: Person) -> str:

@@ -14,12 +14,12 @@ from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.delta import HOW, Follower, NoWay
+from sync.sources.ldap.dialect import Dialect, dialect_of
 from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.evidence import Inquiry
-from sync.sources.ldap.filters import any_of, both, bracketed, equals
+from sync.sources.ldap.filters import both, equals
 from sync.sources.ldap.groups import GroupIndex, groups_above, look_for_groups
 from sync.sources.ldap.mapping import Mapper
-from sync.sources.ldap.names import attribute_key
 from sync.sources.ldap.paging import Walk
 from sync.sources.ldap.root import Root, read_root, vendor_of
 from sync.sources.ldap.servers import Servers
@@ -72,8 +72,9 @@ class LdapReading:
     def delta(self, cursor: str) -> Delta:
         """Return what has changed since `cursor`, and who is in the issuing groups now."""
         line = self._line()
-        touched, position = Follower(self._settings, self._bases, self._root_of(line), line).changes(cursor)
-        members = {group: self._members_of(line, group) for group in self._issuing} if self._settings.attributes.groups else {}
+        dialect = self._dialect(line)
+        touched, position = self._follower(line, dialect).changes(cursor)
+        members = {group: self._members_of(line, dialect, group) for group in self._issuing} if dialect.groups else {}
         empty = [group for group, ids in members.items() if not ids]
         found = {group: len(ids) for group, ids in members.items() if ids} | look_for_groups(line, empty)
         return Delta(touched, {group: ids for group, ids in members.items() if group in found}, found, HOW[position.way], str(position))
@@ -85,8 +86,7 @@ class LdapReading:
         except MalformedAddress:
             return Page([])
         spellings = {address.strip(), matched, _with_unicode_domain(matched)}
-        wanted = any_of(equals(name, spelling) for name in self._settings.attributes.emails for spelling in sorted(spellings))
-        found = self._find(wanted)
+        found = self._find(self._dialect(self._line()).with_addresses(spellings))
         # Asked again by id: another entry may claim the same one without listing the address.
         page = self.find_ids([person.external_id for person in found.persons if person.bare or _lists(person.emails, matched)])
         return Page(page.persons, [*found.refused, *page.refused])
@@ -97,14 +97,14 @@ class LdapReading:
         refused: list[Refused] = []
         waiting = iter(external_ids)
         while batch := list(islice(waiting, IDS_AT_ONCE)):
-            page = self._find(any_of(equals(self._settings.attributes.id, external_id) for external_id in batch))
+            page = self._find(self._dialect(self._line()).with_ids(batch))
             persons += page.persons
             refused += page.refused
         return Page(persons, refused)
 
     def evidence(self, absent: Sequence[Absent]) -> Iterator[Finding]:
         """Yield one finding for each absent person (rule 1)."""
-        return Inquiry(self._settings, self._bases, self._line, self._root_of).findings(absent)
+        return Inquiry(self._bases, self._line, self._root_of, self._dialect(self._line())).findings(absent)
 
     def _line(self) -> Line:
         line = self._servers.line()
@@ -116,73 +116,78 @@ class LdapReading:
             self._root = read_root(line)
         return self._root
 
+    def _dialect(self, line: Line) -> Dialect:
+        root = self._root_of(line)
+        return dialect_of(self._settings, vendor_of(self._settings, root), root.contexts)
+
     def _read_all(self, line: Line) -> Iterator[Page]:
-        position = self._position(line)
-        index = self._read_groups(line)
-        mapper = Mapper(self._settings, vendor_of(self._settings, self._root_of(line)), index.groups_of if index else None)
-        walk, collector = Walk(line), Collector(line, mapper)
+        dialect = self._dialect(line)
+        position = self._position(line, dialect)
+        index = self._read_groups(line, dialect)
+        mapper = Mapper(self._settings, dialect, index.groups_of if index else None)
+        walk, collector = Walk(line, dialect.vendor), Collector(line, mapper)
         for base in self._bases:
-            for _ in walk.pages_of(self._search(base, bracketed(self._settings.filter), mapper), collector.take):
+            for _ in walk.pages_of(self._search(base, dialect.filter, mapper), collector.take):
                 yield collector.page()
-        shared = collector.clear_up(partial(self._entries_with, line, mapper))
+        shared = collector.clear_up(partial(self._entries_with, line, dialect, mapper))
         if shared.persons:
             yield shared
         found = index.sizes_of(self._issuing) if index else look_for_groups(line, self._issuing)
         self._proof = Proof(not collector.without_id, line.url, walk.pages, walk.entries, collector.why_incomplete, found, *position)
 
-    def _members_of(self, line: Line, group: str) -> frozenset[str]:
-        """Return the ids of the people of this source who say that they are in a group."""
-        names, ids = self._settings.attributes, set[str]()
+    def _follower(self, line: Line, dialect: Dialect) -> Follower:
+        return Follower(dialect, self._bases, self._root_of(line), line, self._settings.page_size)
 
-        def take(entry: Entry) -> None:
-            ids.update(text.lower() for text in entry.texts(attribute_key(names.id)))
-
-        for base in self._bases:
-            asked = Search(base, both(self._settings.filter, equals(names.groups, group)), [names.id], page_size=self._settings.page_size)
-            for _ in Walk(line).pages_of(asked, take):
-                pass
-        return frozenset(ids)
-
-    def _position(self, line: Line) -> tuple[str, str]:
+    def _position(self, line: Line, dialect: Dialect) -> tuple[str, str]:
         """Return (where an incremental read can go on after a full one that begins now, or why it cannot)."""
         try:
-            return str(Follower(self._settings, self._bases, self._root_of(line), line).take_position()), ""
+            return str(self._follower(line, dialect).take_position()), ""
         except NoWay as why:
             return "", str(why)
+
+    def _members_of(self, line: Line, dialect: Dialect, group: str) -> frozenset[str]:
+        """Return the ids of the people of this source who say that they are in a group."""
+        ids = set[str]()
+        for base in self._bases:
+            asked = Search(base, both(dialect.filter, equals(dialect.groups, group)), [dialect.id], page_size=self._settings.page_size)
+            for _ in Walk(line, dialect.vendor).pages_of(asked, lambda entry: ids.update(one for one in dialect.ids_of(entry) if one)):
+                pass
+        return frozenset(ids)
 
     def _search(self, base: str, filter_text: str, mapper: Mapper) -> Search:
         return Search(base, filter_text, mapper.attributes, page_size=self._settings.page_size)
 
-    def _read_groups(self, line: Line) -> GroupIndex | None:
-        if not self._settings.groups.base:
+    def _read_groups(self, line: Line, dialect: Dialect) -> GroupIndex | None:
+        if not dialect.group_search.base:
             return None
-        index = GroupIndex(self._settings.groups)
-        for _ in Walk(line).pages_of(index.asked(self._settings.page_size), index.take):
+        index = GroupIndex(dialect.group_search)
+        for _ in Walk(line, dialect.vendor).pages_of(index.asked(self._settings.page_size), index.take):
             pass
         return index
 
     def _find(self, wanted: str) -> Page:
         """Return whoever matches besides the source's own filter, mapped as in a full read."""
         line = self._line()
-        upwards = partial(groups_above, line, self._settings) if self._settings.groups.base else None
-        mapper = Mapper(self._settings, vendor_of(self._settings, self._root_of(line)), upwards)
+        dialect = self._dialect(line)
+        upwards = partial(groups_above, line, dialect) if dialect.group_search.base else None
+        mapper = Mapper(self._settings, dialect, upwards)
         collector = Collector(line, mapper)
         for base in self._bases:
-            for _ in Walk(line).pages_of(self._search(base, both(self._settings.filter, wanted), mapper), collector.hold):
+            for _ in Walk(line, dialect.vendor).pages_of(self._search(base, both(dialect.filter, wanted), mapper), collector.hold):
                 pass
-        page, shared = collector.page(), collector.clear_up(partial(self._entries_with, line, mapper))
+        page, shared = collector.page(), collector.clear_up(partial(self._entries_with, line, dialect, mapper))
         settled = {person.external_id for person in shared.persons}
         persons = [*(person for person in page.persons if person.external_id not in settled), *shared.persons]
         return Page(persons, [*page.refused, *shared.refused])
 
-    def _entries_with(self, line: Line, mapper: Mapper, external_ids: Iterable[str]) -> list[Entry]:
+    def _entries_with(self, line: Line, dialect: Dialect, mapper: Mapper, external_ids: Iterable[str]) -> list[Entry]:
         """Return the entries that have any of these ids now, by the source's own base and filter."""
         entries: list[Entry] = []
         waiting = iter(external_ids)
         while batch := list(islice(waiting, IDS_AT_ONCE)):
-            wanted = any_of(equals(self._settings.attributes.id, external_id) for external_id in batch)
+            wanted = both(dialect.filter, dialect.with_ids(batch))
             for base in self._bases:
-                for _ in Walk(line).pages_of(self._search(base, both(self._settings.filter, wanted), mapper), entries.append):
+                for _ in Walk(line, dialect.vendor).pages_of(self._search(base, wanted, mapper), entries.append):
                     pass
         return entries
 

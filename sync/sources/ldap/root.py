@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sync.settings import SourceSettings
 from sync.sources.ldap.connection import Line, Search
@@ -11,34 +12,36 @@ from sync.sources.ldap.vendors import VENDORS, Vendor, detect
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
 _ASKED = ["objectClass", "namingContexts", "supportedControl", "vendorName", "vendorVersion", "currentTime"]
+_MARKS = sorted({attribute for vendor in VENDORS.values() for attribute, _ in vendor.marks} - {name.lower() for name in _ASKED})
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The root DSE, as far as it may be read. `current_time` is the server's clock (GeneralizedTime), "" where it does not tell."""
+    """The root DSE, as far as it may be read: attributes by lower-case name."""
 
-    classes: tuple[str, ...] = ()
-    contexts: tuple[str, ...] = ()
-    controls: tuple[str, ...] = ()
-    vendor: str = ""
-    current_time: str = ""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        """Return the values of one (lower-case) attribute; none when it is not shown."""
+        return self.attributes.get(name, ())
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """The naming contexts."""
+        return self["namingcontexts"]
+
+    @property
+    def software(self) -> str:
+        """What it calls itself, "" where it does not tell."""
+        return " ".join([*self["vendorname"], *self["vendorversion"]])
 
 
 def read_root(line: Line) -> Root:
     """Return the root DSE; an empty one where the bind account may not read it. Raises SourceUnavailable."""
-    entries, _ = line.fetch(Search("", ANYTHING, _ASKED, scope="entry"))
-    if not entries:
-        return Root()
-    entry = entries[0]
-    return Root(
-        tuple(entry.texts("objectclass")),
-        tuple(entry.texts("namingcontexts")),
-        tuple(entry.texts("supportedcontrol")),
-        " ".join([*entry.texts("vendorname"), *entry.texts("vendorversion")]),
-        next(iter(entry.texts("currenttime")), ""),
-    )
+    entries, _ = line.fetch(Search("", ANYTHING, [*_ASKED, *_MARKS], scope="entry"))
+    return Root({name: tuple(entry.texts(name)) for entry in entries[:1] for name in entry.attributes})
 
 
 def vendor_of(settings: SourceSettings, root: Root) -> Vendor:
     """Return the vendor that the configuration names, or the one that the root DSE betrays."""
-    return VENDORS.get(settings.vendor) or detect(root.classes)
+    return VENDORS.get(settings.vendor) or detect(root.attributes)

@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from sync.settings import SourceSettings
 from sync.sources.ldap.ber import Entry
+from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.names import attribute_key
-from sync.sources.ldap.vendors import Vendor
-
-_DAY = 86_400_000
-_LAST_DAY = 2_932_896
-"""The last day of the year 9999; a later expiry is none."""
+from sync.sources.ldap.signs import exactly
 
 
 class StateReader:
     """Reads the state of entries, by one vendor's habits and one source's `[source.disabled] when`."""
 
-    def __init__(self, settings: SourceSettings, vendor: Vendor) -> None:
-        conditions = [condition.partition("=") for condition in settings.disabled_when]
-        wanted = [(name.strip(), value.strip()) for name, _, value in conditions] + list(vendor.locks)
-        self._conditions = [(attribute_key(name), value.lower()) for name, value in wanted]
-        self._expiry = vendor.expiry.lower()
-        self.attributes = list(dict.fromkeys([*(name for name, _ in wanted), vendor.expiry]))
+    def __init__(self, dialect: Dialect) -> None:
+        conditions = [condition.partition("=") for condition in dialect.disabled_when]
+        locks = [*((name.strip(), exactly(value)) for name, _, value in conditions), *dialect.vendor.locks]
+        ends = dialect.vendor.expiry
+        self._locks = [(attribute_key(name), holds) for name, holds in locks]
+        self._ends = [(attribute_key(name), moment) for name, moment in ends]
+        self.attributes = list(dict.fromkeys([*(name for name, _ in locks), *(name for name, _ in ends)]))
         """The attributes to ask for."""
 
     def enabled(self, entry: Entry) -> bool:
-        """Return False if any condition holds: `attr=value` (compared without case) or `attr=*` (present)."""
-        return not any(_holds(entry, name, value) for name, value in self._conditions)
+        """Return False if any lock or condition holds for any value: `attr=value` (compared without case) or `attr=*` (present)."""
+        for name, holds in self._locks:
+            listed = entry.attributes.get(name)
+            if listed and any(map(holds, _texts(listed))):
+                return False
+        return True
 
     def expires_at(self, entry: Entry) -> int | None:
-        """Return when the entry expires, in milliseconds since the epoch; None = never.
-
-        shadow(5) counts days since 1970 and leaves two things open. Read as SSSD reads directories: the day itself is
-        still good (expired once today > shadowExpire), and 0, like a negative number, means never.
-        """
-        return _end_of(entry.texts(self._expiry))
-
-
-def _holds(entry: Entry, name: str, value: str) -> bool:
-    listed = entry.attributes.get(name)
-    if not listed:
-        return False
-    return value == "*" or any(text.strip().lower() == value for text in entry.texts(name))
+        """Return when the entry expires, in milliseconds since the epoch, the earliest of several ends; None = never."""
+        ends: list[int] = []
+        for name, moment in self._ends:
+            listed = entry.attributes.get(name)
+            if listed:
+                ends += [end for end in map(moment, _texts(listed)) if end is not None]
+        return min(ends, default=None)
 
 
-def _end_of(texts: Iterable[str]) -> int | None:
-    days = [int(text) for text in texts if text.isascii() and text.strip().isdigit() and len(text) < 20]
-    real = [day for day in days if 0 < day <= _LAST_DAY]
-    return (min(real) + 1) * _DAY if real else None
+def _texts(values: list[bytes]) -> list[str]:
+    return [value.decode("utf-8", "replace").strip().lower() for value in values]

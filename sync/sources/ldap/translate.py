@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ldap3.core.exceptions import LDAPExceptionError, LDAPInvalidDnError, LDAPInvalidFilterError
@@ -58,18 +58,16 @@ def base_not_found(server: str, base: str, matched: str) -> SourceRefused:
     )
 
 
-def limit_hit(server: str, code: int, received: int, bind_dn: str) -> SourceIncomplete | None:
-    """Return the error for a read that the server cut off at a limit; None for other results."""
+def limit_hit(server: str, code: int, received: int, bind_dn: str, lifted: Callable[[str], str]) -> SourceIncomplete | None:
+    """Return the error for a read that the server cut off at a limit; None for other results. `lifted` says how an account's are lifted."""
     if code not in _LIMITS:
         return None
     name, kind = _LIMITS[code]
-    who = f'dn.exact="{bind_dn}"' if bind_dn else "anonymous"
-    limits = f"{who} size.soft=unlimited size.hard=unlimited size.prtotal=unlimited time=unlimited"
     return SourceIncomplete(
         name,
         f"{server} stopped at its {kind} limit after {received} entries for {bind_dn or 'an anonymous bind'}: {result_name(code)}."
         " Half a directory is not believed; nothing was changed.",
-        f"On OpenLDAP add to the database, under cn=config: `olcLimits: {limits}` or, in slapd.conf: `limits {limits}`.",
+        lifted(bind_dn),
     )
 
 

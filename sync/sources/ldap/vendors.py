@@ -2,45 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from sync.sources.ldap import limits
+from sync.sources.ldap.signs import Moment, Test, anything_but, end_of_day, exactly, generalized_time
 
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """The habits of one kind of LDAP server.
+    """The habits of one kind of LDAP server. What a configuration leaves out is taken from here, key by key (see dialect.py).
 
-    `locks`: attributes whose exact value says "disabled"; `expiry`: the attribute with the day of expiry, in days since
-    the epoch; `follows`: one sentence for `rosterd check`, what this choice means.
+    `marks`: what in the root DSE betrays it: (attribute, how one of its values begins), any of them; "" = any value.
+    `id` … `filter`, `group_filter`: the defaults of [source.attributes], `filter` and [source.groups] filter. How the values of
+    an id or address attribute are written is told in forms.py, by the attribute.
+    `locks`: attributes that say "disabled" and how; `expiry`: those with the end, the earliest counts.
+    `aside`: a container, below the naming context, in which entries wait that are no people of today; `tombstones`: the filter that
+    finds what was deleted and is kept for a while, where the account may see it; `rights`: the control that tells what the bind
+    account may do; `own_limits`: the attributes of its entry that hold its limits.
+    `discloses`: how the account, {account}, is allowed to hear that an entry is not there.
+    `limits`: says how the limits of an account are lifted, given its DN; `follows`: one sentence for `rosterd check`, what this
+    choice means.
     """
 
     name: str
-    locks: tuple[tuple[str, str], ...]
-    expiry: str
+    marks: tuple[tuple[str, str], ...]
+    id: str
+    locks: tuple[tuple[str, Test], ...]
+    expiry: tuple[tuple[str, Moment], ...]
+    limits: Callable[[str], str]
+    discloses: str
     follows: str
+    username: str = "uid"
+    display: str = "displayName"
+    emails: tuple[str, ...] = ("mail",)
+    groups: str = "memberOf"
+    aside: str = ""
+    tombstones: str = ""
+    rights: str = ""
+    own_limits: tuple[str, ...] = ()
+    filter: str = "(objectClass=inetOrgPerson)"
+    group_filter: str = "(objectClass=groupOfNames)"
 
+
+_EFFECTIVE_RIGHTS = "1.3.6.1.4.1.42.2.27.9.5.2"
+"""Get Effective Rights (draft-ietf-ldapext-acl-model), whose value is the authorization id that is asked about."""
+
+_DISCLOSES_389 = (
+    'Add there `aci: (targetfilter="(|(objectClass=organizationalUnit)(objectClass=nsContainer))")(targetattr!="aci || userPassword")(version 3.0;'
+    ' acl "rosterd learns who is gone"; allow (read, search) userdn="ldap:///{account}";)`: 389 says it only to those who may read the container,'
+    " and a rule that lists attributes is not enough."
+)
 
 OPENLDAP = Vendor(
     name="openldap",
-    locks=(("pwdAccountLockedTime", "000001010000Z"),),
-    expiry="shadowExpire",
+    marks=(("objectclass", "openldaprootdse"),),
+    id="entryUUID",
+    locks=(("pwdAccountLockedTime", exactly("000001010000Z")),),
+    expiry=(("shadowExpire", end_of_day),),
+    limits=limits.on_openldap,
+    discloses="Give {account} the right `read` on that entry itself, which includes `disclose`.",
     follows="a permanent ppolicy lock (pwdAccountLockedTime = 000001010000Z) disables, a temporary one does not; shadowExpire is the expiry date",
 )
 """slapo-ppolicy(5): 000001010000Z = locked by an administrator for good; every other value is a lock-out that ends by itself."""
 
+DIRSRV = Vendor(
+    name="389ds",
+    marks=(("vendorname", "389 project"), ("vendorversion", "389-directory/")),
+    id="nsUniqueId",
+    locks=(("nsAccountLock", anything_but("FALSE")),),
+    expiry=(("shadowExpire", end_of_day),),
+    tombstones="(objectClass=nsTombstone)",
+    rights=_EFFECTIVE_RIGHTS,
+    own_limits=limits.OF_389,
+    limits=limits.on_389,
+    discloses=_DISCLOSES_389,
+    follows="nsAccountLock disables, whether it is set on the entry or by a role, with any value but FALSE; a lock-out that ends by"
+    " itself (accountUnlockTime) does not; shadowExpire is the expiry date",
+)
+
+FREEIPA = Vendor(
+    name="freeipa",
+    marks=(("ipatopologypluginversion", ""), ("ipadomainlevel", "")),
+    id="ipaUniqueID",
+    locks=DIRSRV.locks,
+    expiry=(("krbPrincipalExpiration", generalized_time),),
+    aside="cn=accounts,cn=provisioning",
+    tombstones=DIRSRV.tombstones,
+    rights=_EFFECTIVE_RIGHTS,
+    own_limits=limits.OF_389,
+    limits=limits.on_389,
+    discloses=_DISCLOSES_389,
+    follows="nsAccountLock disables (`ipa user-disable`), with any value but FALSE; krbPrincipalExpiration is the expiry date;"
+    " who was preserved (`ipa user-del --preserve`) has left",
+)
+
 GENERIC = Vendor(
     name="generic",
-    locks=OPENLDAP.locks,
-    expiry=OPENLDAP.expiry,
-    follows="it is read as OpenLDAP would be; check the attributes of the people below",
+    marks=(),
+    id=OPENLDAP.id,
+    locks=(*OPENLDAP.locks, *DIRSRV.locks),
+    expiry=(*OPENLDAP.expiry, *FREEIPA.expiry),
+    limits=limits.elsewhere,
+    discloses="Let {account} read that entry itself: many servers name it as the nearest one only to those who may.",
+    follows="it is read as OpenLDAP would be, and what disables or ends on 389 Directory Server and FreeIPA does so here; check the people below",
 )
-"""Any other server. The lock's value is that of the password policy draft (draft-behera-ldap-password-policy section 5.3.3); asking for
-it costs nothing where it is unknown, and a root DSE that is hidden one day must not enable whom OpenLDAP has locked."""
+"""Any other server, and any whose root DSE is hidden: that must enable nobody whom OpenLDAP, 389 or FreeIPA has locked, and asking for an
+attribute costs nothing where it is unknown. (pwdAccountLockedTime: draft-behera-ldap-password-policy section 5.3.3.)"""
 
-VENDORS = {vendor.name: vendor for vendor in (OPENLDAP, GENERIC)}
-"""By the name in the configuration. ad, 389ds and freeipa are not available yet."""
+VENDORS = {vendor.name: vendor for vendor in (FREEIPA, DIRSRV, OPENLDAP, GENERIC)}
+"""By the name in the configuration, in the order in which their marks are looked for: FreeIPA's server is a 389. ad is not available yet."""
 
 
-def detect(root_classes: Collection[str]) -> Vendor:
-    """Return the vendor that the root DSE's object classes betray."""
-    return OPENLDAP if "openldaprootdse" in {name.lower() for name in root_classes} else GENERIC
+def detect(root: Mapping[str, Sequence[str]]) -> Vendor:
+    """Return the vendor that the root DSE (attributes in lower case) betrays; GENERIC when it betrays none."""
+    for vendor in VENDORS.values():
+        if any(value.lower().startswith(begins) for attribute, begins in vendor.marks for value in root.get(attribute, ())):
+            return vendor
+    return GENERIC

@@ -79,6 +79,15 @@ def test_tokens_that_end_soon() -> None:
     assert [problem.what.split()[3] for problem in judge_tokens(tokens, NOW)] == ["soon", "later"]
 
 
+def test_a_fleet_that_ends_soon_is_one_line() -> None:
+    """Ten thousand laptops are one thing to do, beside the MDM server's token, which is another."""
+    fleet = [TokenView(f"d{number}", "device", "x", "x", "2026-01-05T00:00:00Z") for number in range(10_000)]
+    fleet.append(TokenView("first", "device", "x", "x", "2026-01-02T00:00:00Z"))
+    devices, mdm = judge_tokens([*fleet, TokenView("mdm", "lookup", "x", "x", "2026-01-03T00:00:00Z")], NOW)
+    assert devices.what == "10,001 device tokens end within 14 days, the first at 2026-01-02T00:00:00Z."
+    assert "lookup token mdm" in mdm.what
+
+
 def test_status_from_new_to_well_to_held(place: Place, slapd: Slapd) -> None:
     """One screen, and the exit status that monitoring expects, only where it is asked for."""
     assert place.run("status").out.startswith("WARNING: 1 thing needs a look.\n  warning   corp has never been read completely.")

@@ -10,6 +10,7 @@ import pytest
 
 from daemon.config import load
 from sync.errors import ConfigError
+from tests.servers.pem import ED25519, make_pem
 
 SECOND = """
 [[source]]
@@ -48,7 +49,7 @@ ADDED = [
     ("domains = ['a.example', 'a.example']", "[[source]] corp: domains: names something twice"),
     ("bases = ['dc=other']", "[[source]] corp: bases: stands beside base; write all of them into bases"),
     ("vendor = 'ad'", '[[source]] corp: vendor: "ad" is not available yet'),
-    ("vendor = 'novell'", '[[source]] corp: vendor: must be one of "auto", "openldap", "generic"'),
+    ("vendor = 'novell'", '[[source]] corp: vendor: must be one of "auto", "openldap", "389ds", "freeipa", "generic"'),
     ("sasl = 'gssapi'", '[[source]] corp: sasl: "gssapi" is not available yet'),
     ("connect_timeout = 10", "[[source]] corp: connect_timeout: must be a text in quotes, not a number"),
     ("connect_timeout = '10'", '[[source]] corp: connect_timeout: must be a number and a unit: "90s", "5m", "24h", "90d"'),
@@ -162,8 +163,18 @@ REPLACED = [
     ('secret_file = "jwt.secret"', 'secret_file = "credential:../x"', "[auth] secret_file: names no credential; write credential:NAME"),
     ('secret_file = "jwt.secret"', 'secret_file = "jwt.secret"\nkey_sees = "none"', '[auth] key_sees: must be one of "all", "own"'),
     ('encryption_key_file = "vault.keys"', 'encryption_key_file = ""', "[keys] encryption_key_file: is empty"),
-    ('encryption_key_file = "vault.keys"', 'encryption_key_file = "vault.keys"\nformat = "jwt"', '[keys] format: "jwt" is not available yet'),
-    ('encryption_key_file = "vault.keys"', 'encryption_key_file = "vault.keys"\njwt_key_file = "x"', "[keys] jwt_key_file: is not available yet"),
+    ('encryption_key_file = "vault.keys"', 'encryption_key_file = "vault.keys"\nformat = "jws"', '[keys] format: must be one of "sk-bf", "jwt"'),
+    (
+        'encryption_key_file = "vault.keys"',
+        'encryption_key_file = "vault.keys"\nformat = "jwt"',
+        '[keys] jwt_key_file: is missing, and format = "jwt" signs with it; '
+        "`openssl genpkey -algorithm ed25519 -out jwt.key` makes one (`chmod 0600 jwt.key`)",
+    ),
+    (
+        'encryption_key_file = "vault.keys"',
+        'encryption_key_file = "vault.keys"\njwt_key_file = "nowhere"',
+        "[keys] jwt_key_file: {folder}/nowhere does not exist",
+    ),
     ('name = "corp"\n', "", "[[source]] number 1: name: is missing"),
     ('urls = ["ldaps://ldap.example.com"]', "", "[[source]] corp: urls: is missing"),
     ('urls = ["ldaps://ldap.example.com"]', "urls = []", "[[source]] corp: urls: is empty; name at least one server"),
@@ -256,3 +267,23 @@ def test_no_secret_is_repeated(folder: Any) -> None:
     text = "\n".join(folder.problems("password = 'hunter6'\nkey_file = ['hunter7']"))
     assert text.count("[") > 4
     assert "hunter" not in text
+
+
+def test_a_policy_of_jwts_must_say_when_its_keys_expire(folder: Any, replaced: Callable[..., str]) -> None:
+    """A JWT without an end is none that we make: the mistake names the policy, and one that says so is taken."""
+    folder.secret("jwt.key", make_pem(*ED25519))
+    small = replaced("[keys]\n", '[keys]\nformat = "jwt"\njwt_key_file = "jwt.key"\n')
+    said = '[[keys.issue]] default: expires_after: is missing; with [keys] format = "jwt" every key needs an expiry'
+    assert folder.problems("[[keys.issue]]\nname = 'default'", small=small) == [said]
+    minting = folder.load("[[keys.issue]]\nname = 'default'\nexpires_after = '180d'", small=small).minting
+    assert (minting.issuer, minting.audience, minting.as_jwt) == ("rosterd", "rosterd", True)
+
+
+def test_a_signing_key_is_as_secret_as_any_other(folder: Any, replaced: Callable[..., str]) -> None:
+    """A key file that others can read, or that holds no key that can sign, is refused, also while nothing is signed with it."""
+    small = replaced("[keys]\n", "[keys]\njwt_key_file = 'jwt.key'\n")
+    folder.secret("jwt.key", make_pem(*ED25519), mode=0o644)
+    assert "can be read or changed by others" in folder.problems(small=small)[0]
+    folder.secret("jwt.key", "hunter2")
+    (problem,) = folder.problems(small=small)
+    assert problem.startswith("[keys] jwt_key_file: holds no private key (PEM); `openssl genpkey") and "hunter2" not in problem

@@ -47,7 +47,7 @@ def test_a_full_source(folder: Any) -> None:
     assert (source.page_size, source.connect_timeout, source.read_timeout) == (100, 3, 120)
     assert source.domains == ("example.com", "BÜCHER.example")
     assert (source.attributes.emails, source.attributes.groups) == (("mail", "mailAlternateAddress"), "")
-    assert (source.groups.base, source.groups.filter, source.groups.nested) == ("ou=groups,dc=example,dc=com", "(objectClass=groupOfNames)", False)
+    assert (source.groups.base, source.groups.filter, source.groups.nested) == ("ou=groups,dc=example,dc=com", "", False)
     assert source.disabled_when == ("employeeStatus=left", "nsAccountLock=*")
     assert (source.schedule.every, source.guard.grace, source.guard.max_removed_percent) == (90, 0, 2.5)
     assert (source.guard.fail_closed_after, source.guard.stale_after) == (43_200, 3600)

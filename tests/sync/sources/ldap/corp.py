@@ -9,10 +9,11 @@ from sync.directory import Absent, Finding, Person, Proof, Refused
 from sync.settings import Secret as Hidden
 from sync.settings import SourceSettings
 from sync.sources import open_source
+from tests.servers.dirsrv import DirsrvTree
 from tests.servers.slapd import Slapd
 
 
-def corp(server: Slapd, **changes: Any) -> SourceSettings:
+def corp(server: Slapd | DirsrvTree, **changes: Any) -> SourceSettings:
     """Return the settings of a source that reads everybody under ou=people in the clear, as cn=sync."""
     settings: dict[str, Any] = {
         "name": "corp",

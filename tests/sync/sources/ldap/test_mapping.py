@@ -9,13 +9,18 @@ import pytest
 from sync.directory import Dropped, Person, Refused
 from sync.settings import Attributes, SourceSettings
 from sync.sources.ldap.ber import Entry
+from sync.sources.ldap.dialect import dialect_of
 from sync.sources.ldap.mapping import MOST_ADDRESSES, MOST_DROPPED, MOST_GROUPS, Mapper
 from sync.sources.ldap.vendors import OPENLDAP
 
 
+def _mapper(settings: SourceSettings) -> Mapper:
+    return Mapper(settings, dialect_of(settings, OPENLDAP))
+
+
 def _map(listed: dict[str, list[Any]], dn: str = "uid=ann,dc=x", **settings: Any) -> Person | Refused:
     raw = {name: [value.encode() if isinstance(value, str) else value for value in values] for name, values in listed.items()}
-    return Mapper(SourceSettings("corp", "ldap", 0, **settings), OPENLDAP).person(Entry(dn, raw))
+    return _mapper(SourceSettings("corp", "ldap", 0, **settings)).person(Entry(dn, raw))
 
 
 def _person(dn: str = "uid=ann,dc=x", settings: dict[str, Any] | None = None, **attributes: list[Any]) -> Person:
@@ -115,7 +120,7 @@ def test_an_entry_without_one_readable_id_is_refused(ids: list[Any], why: str) -
 def test_an_entry_that_came_in_part_says_only_who_it_is() -> None:
     """Whose addresses or groups came in part loses none of those that did not come."""
     listed = {"entryuuid": [b"id-1"], "mail": [b"ann@example.com"], "memberof": [b"cn=a"]}
-    person = Mapper(SourceSettings("corp", "ldap", 0), OPENLDAP).person(Entry("uid=ann,dc=x", listed, cut=True))
+    person = _mapper(SourceSettings("corp", "ldap", 0)).person(Entry("uid=ann,dc=x", listed, cut=True))
     assert person == Person("id-1", "uid=ann,dc=x", "", "", (), (), True, bare=True)
 
 
@@ -129,7 +134,7 @@ def test_ids_compare_without_case() -> None:
 def test_only_named_attributes_are_asked_for() -> None:
     """An empty name is not asked for, none twice, and never all."""
     settings = SourceSettings("corp", "ldap", 0, attributes=Attributes(username="", name="cn", emails=("mail", "mail"), groups=""))
-    assert Mapper(settings, OPENLDAP).attributes == ["entryUUID", "pwdAccountLockedTime", "shadowExpire", "cn", "mail"]
+    assert _mapper(settings).attributes == ["entryUUID", "pwdAccountLockedTime", "shadowExpire", "cn", "mail"]
 
 
 @pytest.mark.parametrize(

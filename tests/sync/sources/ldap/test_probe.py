@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sync.settings import Attributes, GroupSearch, Secret
-from sync.sources.ldap.probe import Probed, probe
+from sync.sources.ldap.probe import probe
+from sync.sources.ldap.probed import Probed
 from tests.servers import liar
 from tests.servers.liar import Liar
 from tests.servers.slapd import Slapd, free_port
