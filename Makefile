@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 TESTS  ?= tests
 
-.PHONY: help run test lint test-faults bench lock clean
+.PHONY: help run test lint test-faults bench bench-changes lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,8 +32,12 @@ test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in ev
 	$(BIN)/python -m pytest -m faults --no-header -q $(TESTS) || [ $$? = 5 ]
 
 bench: $(VENV)/.tools  ## seconds and memory beside ldapsearch; BENCH_PEOPLE=100000
-	@bash tests/servers/install.sh
+	@bash tests/servers/install.sh python3-ldap
 	$(BIN)/python -m bench
+
+bench-changes: $(VENV)/.tools  ## incremental runs side by side with 10,000 and 300,000 people
+	@bash tests/servers/install.sh
+	$(BIN)/python -m bench.changes
 
 lock: $(VENV)/.tools  ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install uv

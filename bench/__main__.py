@@ -19,7 +19,7 @@ from typing import Any
 from bench.installation import Installation
 from bench.load import Load, ask
 from bench.measure import Failed, Measured, measure, peak_of
-from bench.readers import LDAP3_READER, ldapsearch
+from bench.readers import ATTRIBUTES, FILTER, LDAP3_READER, OUR_READER, PYTHON_LDAP, PYTHON_LDAP_READER, ldapsearch, reader
 from tests.servers.slapd import Slapd
 
 PEOPLE = int(os.environ.get("BENCH_PEOPLE", "100000"))
@@ -72,17 +72,46 @@ def measure_syncs(table: Table, slapd: Slapd, installation: Installation, folder
     floor = measure(ldapsearch(slapd, folder / "password", PAGE), folder / "ldapsearch.ldif", best_of=3)
     expect("entries of ldapsearch", floor.output.count("\ndn: ") + floor.output.startswith("dn: "), PEOPLE)
     table.add("ldapsearch, printing them (C)", floor.seconds, floor.peak, 1)
-    ldap3 = measure([sys.executable, "-c", LDAP3_READER, slapd.url, slapd.bind_dn, str(folder / "password"), slapd.base, str(PAGE)], folder / "ldap3")
-    expect("entries of ldap3", int(ldap3.output), PEOPLE)
-    table.add("ldap3's own paged_search", ldap3.seconds, ldap3.peak, ldap3.seconds / floor.seconds)
-    done, run = installation.sync()
+    measure_readers(table, slapd, folder, floor)
+    done, run = installation.sync("--full")
     expect("people added", run["counts"]["added"], PEOPLE)
     expect("keys issued", run["counts"]["keys_issued"], PEOPLE)
     add_sync(table, "rosterd, first sync: people, addresses, sealed keys", done, run, floor)
-    done, run = installation.sync()
+    done, run = installation.sync("--full")
     expect("unchanged people", run["counts"]["unchanged"], PEOPLE)
     expect("other counts", sum(run["counts"].values()), PEOPLE)
     add_sync(table, "rosterd, second sync: nothing new", done, run, floor)
+    measure_changes(table, slapd, installation, floor)
+
+
+def measure_readers(table: Table, slapd: Slapd, folder: Path, floor: Measured) -> None:
+    """Measure how long it takes to have every entry in Python: by python-ldap (C), by ldap3, by our decoder, and as persons."""
+    password, ours = folder / "password", [FILTER, *ATTRIBUTES]
+    yardsticks = {
+        "python-ldap (C), paged": reader(slapd, PYTHON_LDAP_READER, password, PAGE, python=PYTHON_LDAP),
+        "ldap3's own paged_search": reader(slapd, LDAP3_READER, password, PAGE),
+        "rosterd's reader: every entry decoded": reader(slapd, OUR_READER, password, PAGE, "entries", *ours),
+        "rosterd's reader: every entry as a person": reader(slapd, OUR_READER, password, PAGE, "persons", *ours),
+    }
+    took = {what: measure(command, folder / "reader", best_of=3 if what != "ldap3's own paged_search" else 1) for what, command in yardsticks.items()}
+    for what, done in took.items():
+        expect(f"entries of {what}", int(done.output), PEOPLE)
+        table.add(what, done.seconds, done.peak, done.seconds / floor.seconds)
+    c, ldap3, decoded, _ = (done.seconds for done in took.values())
+    print(f"    rosterd's reader has {c / decoded:.2f} × the rate of python-ldap, {ldap3 / decoded:.1f} × that of ldap3", flush=True)
+
+
+def measure_changes(table: Table, slapd: Slapd, installation: Installation, floor: Measured) -> None:
+    """Measure incremental runs: after nothing, and after ten changes."""
+    slapd.modify(slapd.suffix, description="loaded")  # what slapadd loads moves no contextCSN: the next full read starts from here
+    installation.sync("--full")
+    for changes in (0, 10):
+        for number in range(1, changes + 1):
+            slapd.modify(f"uid=u{number * (PEOPLE // 11):06d},{slapd.base}", displayName=f"Changed {number}")
+        done, run = installation.sync()
+        expect("incremental", run["mode"] == "incremental", True)
+        expect("changed people", run["counts"]["changed"], changes)
+        add_sync(table, f"rosterd, incremental: {changes} changes", done, run, floor)
 
 
 def add_sync(table: Table, what: str, done: Measured, run: dict[str, Any], floor: Measured) -> None:

@@ -61,12 +61,12 @@ class Installation:
         """Return the command line of `rosterd ARGUMENTS`."""
         return [sys.executable, "-m", "daemon", "--config", str(self.folder / "config.toml"), *arguments]
 
-    def sync(self) -> tuple[Measured, dict[str, Any]]:
+    def sync(self, *options: str) -> tuple[Measured, dict[str, Any]]:
         """Run `rosterd sync` in the foreground; return what it took, and its run."""
-        done = measure(self.command("sync", "--json"), self.folder / "sync.json")
+        done = measure(self.command("sync", "--json", *options), self.folder / "sync.json")
         said = json.loads(done.output)
         run: dict[str, Any] = said.get("run", said)
-        if run["state"] != "succeeded" or not run["complete"]:
+        if run["state"] != "succeeded" or (run["mode"] == "full" and not run["complete"]):
             raise Failed(f"the sync ended as {run['state']}: {run.get('error')}")
         return done, run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from tests.servers.slapd import Slapd
@@ -27,3 +28,56 @@ with ldap3.Connection(server, dn, Path(password).read_text(), check_names=False)
     found = connection.extend.standard.paged_search(base, {FILTER!r}, attributes={list(ATTRIBUTES)!r}, paged_size=int(page), generator=True)
     print(sum(1 for entry in found if entry["type"] == "searchResEntry"))
 """
+
+PYTHON_LDAP = "/usr/bin/python3"
+"""The interpreter for which Debian builds python3-ldap; libldap's headers are not needed then."""
+
+PYTHON_LDAP_READER = f"""
+import sys
+from pathlib import Path
+import ldap
+from ldap.controls import SimplePagedResultsControl
+url, dn, password, base, page = sys.argv[1:]
+connection, paged, count = ldap.initialize(url), SimplePagedResultsControl(True, size=int(page), cookie=b""), 0
+connection.simple_bind_s(dn, Path(password).read_text())
+while True:
+    number = connection.search_ext(base, ldap.SCOPE_SUBTREE, {FILTER!r}, {list(ATTRIBUTES)!r}, serverctrls=[paged])
+    _, entries, _, controls = connection.result3(number)
+    count += len(entries)
+    paged.cookie = controls[0].cookie
+    if not paged.cookie:
+        break
+print(count)
+"""
+
+OUR_READER = """
+import sys
+from pathlib import Path
+from sync.settings import Secret, SourceSettings
+from sync.sources import open_source
+from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.paging import Walk
+from sync.sources.ldap.vendors import OPENLDAP
+url, dn, password, base, page, what, filter_text, *attributes = sys.argv[1:]
+settings = SourceSettings(
+    "corp", "ldap", 0, urls=(url,), tls="plain", allow_plaintext=True, bind_dn=dn, password=Secret(Path(password).read_text()), bases=(base,),
+    filter=filter_text, page_size=int(page), vendor="openldap",
+)
+count = 0
+if what == "entries":
+    def take(entry):
+        global count
+        count += 1
+    for _ in Walk(Line(settings, url), OPENLDAP).pages_of(Search(base, filter_text, attributes, page_size=int(page)), take):
+        pass
+else:
+    with open_source(settings, ()).open() as reading:
+        count = sum(len(page.persons) for page in reading.full())
+print(count)
+"""
+"""`entries`: decoded as they come off the wire; `persons`: as a sync takes them, addresses normalised."""
+
+
+def reader(slapd: Slapd, program: str, password: Path, page: int, *more: str, python: str = sys.executable) -> list[str]:
+    """Return the command line of one of these programs; `password` was written by `ldapsearch`."""
+    return [python, "-c", program, slapd.url, slapd.bind_dn, str(password), slapd.base, str(page), *more]

@@ -48,7 +48,7 @@ class Approach:
         return self._why_full or self._run.mode_reason or ("first read" if facts.read_at is None else "")
 
     def read(
-        self, intake: Intake, reading: Reading, connection: Connection, staging: Staging, facts: SourceFacts, expected: int, now: int
+        self, intake: Intake, reading: Reading, connection: Connection, staging: Staging, facts: SourceFacts, now: int
     ) -> tuple[Proof, list[str] | None]:
         """Stage what is to be read. Return what that proves, and the ids that were asked for, None for everybody. Raises SourceError, UnsafePlan."""
         if self._run.only:
@@ -56,12 +56,12 @@ class Approach:
         self._why_full = why_full(self._run, self._source, facts, self._bound_to, now)
         if self._why_full is None and facts.cursor is not None:
             try:
-                self._changes = intake.read_changes(reading, connection, staging, facts.cursor, expected)
+                self._changes = intake.read_changes(reading, connection, staging, facts.cursor)
             except CursorLost as lost:
                 self._why_full = lost.message
             else:
                 return self._changes.proof, self._changes.ids
-        return intake.read_all(reading, staging, expected), None
+        return intake.read_all(reading, connection, staging), None
 
     def note(self, connection: Connection, staging: Staging, picture: Picture) -> None:
         """Add to the picture what comparing alone does not say after an incremental read: who is in the issuing groups, and who drifted."""
@@ -75,7 +75,9 @@ class Approach:
         """Remember where to go on; not to be called by a run that withholds something new: its cursor stays."""
         source, before, changes = self._source.name, picture.facts.cursor, self._changes
         if before is None or changes is None:
-            keep_cursor(connection, source, Cursor(picture.proof.cursor, self._bound_to, now, why_none=picture.proof.no_cursor))
+            keep_cursor(
+                connection, source, Cursor(picture.proof.cursor, self._bound_to, now, picture.proof.entries, why_none=picture.proof.no_cursor)
+            )
             keep_drift(connection, source, Drift())
             return
         now_kept = load_cursor(connection, source)

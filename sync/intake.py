@@ -53,8 +53,10 @@ class Intake:
         self.refused: list[Refused] = []
         self.refused_count = 0
 
-    def read_all(self, reading: Reading, staging: Staging, expected: int) -> Proof:
-        """Stage the whole directory; `expected` = people known before. Raises UnsafePlan, or what the source raises."""
+    def read_all(self, reading: Reading, connection: Connection, staging: Staging) -> Proof:
+        """Stage the whole directory. Raises UnsafePlan, or what the source raises."""
+        with self._store.read(on=connection):
+            expected = kept.people(connection, self._source.name)
         for page in reading.full():
             self.server, self.vendor = reading.server, reading.vendor
             self._stage(page, staging)
@@ -63,7 +65,7 @@ class Intake:
         self._refuse_suspicious(expected)
         return proof
 
-    def read_changes(self, reading: Reading, connection: Connection, staging: Staging, cursor: Cursor, expected: int) -> Changes:
+    def read_changes(self, reading: Reading, connection: Connection, staging: Staging, cursor: Cursor) -> Changes:
         """Stage whoever is touched, joined or left an issuing group, or is due to be sampled. Raises CursorLost, or what the source raises."""
         source = self._source.name
         delta = reading.delta(cursor.position)
@@ -72,7 +74,7 @@ class Intake:
             moved = {one for group, now in delta.members.items() for one in now ^ kept.members(connection, source, group)}
             sample = cursors.next_sample(connection, source, cursor.sampled, SAMPLE)
         ids = delta.touched.union(moved, cursor.again)
-        if len(ids) > max(FEW_CHANGES, expected // 4):
+        if len(ids) > max(FEW_CHANGES, cursor.entries // 4):
             raise CursorLost("cursor_lost", f"{len(ids)} entries have changed, too many to be read one by one")
         named = sorted(ids.union(sample))
         for batch in kept.batches(named):

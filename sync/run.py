@@ -90,14 +90,13 @@ class _Attempt:
         """Do the seven steps of docs/architecture.md, "One run"."""
         with self._store.read() as connection:
             facts = source_facts(connection, self._source.name, self._store.now())
-            expected = kept.people(connection, self._source.name)
         secret = self._secret_mark()
         if facts.refused_binds >= LAST_BIND and facts.refused_secret == secret:
             raise _no_more_binds(self._source)
         with self._store.dedicated() as connection:
             staging = Staging(self._store, connection)
             try:
-                picture = self._look(connection, staging, facts, expected)
+                picture = self._look(connection, staging, facts)
             except SourceRefused as error:
                 if error.code == "invalid_credentials":
                     count_refused_bind(self._store, self._source.name, secret)
@@ -106,7 +105,7 @@ class _Attempt:
             self._pulse.last_beat(self._intake.progress("apply", self._intake.entries))
             self._commit(connection, staging, picture)
 
-    def _look(self, connection: Connection, staging: Staging, facts: SourceFacts, expected: int) -> Picture:
+    def _look(self, connection: Connection, staging: Staging, facts: SourceFacts) -> Picture:
         """Read, compare, and gather the evidence while the directory is still at hand."""
         groups = sorted({group for rule in self._rules for group in rule.groups})
         self._pulse.beat(self._intake.progress("connect"))
@@ -114,7 +113,7 @@ class _Attempt:
         source = replace(self._source, vendor=facts.vendor) if self._source.vendor == "auto" and facts.vendor else self._source
         with self._setting.open_source(source, groups).open() as reading:
             with self._phase("read", "read"):
-                proof, only_ids = self._approach.read(self._intake, reading, connection, staging, facts, expected, self._store.now())
+                proof, only_ids = self._approach.read(self._intake, reading, connection, staging, facts, self._store.now())
             stamp = jump.take_stamp()
             picture = Picture(proof, facts, clock_jump=jump.jumped(facts.stamp, stamp), jumped_by=jump.jump_between(facts.stamp, stamp))
             with self._phase("plan", "plan"), self._store.read(on=connection):

@@ -133,7 +133,7 @@ def judge(connection: Connection, source: SourceSettings, now: int, picture: Pic
     standing = holds.standing(connection, source.name, now)
     scale = Scale(
         settings=source.guard,
-        active=kept.active_people(connection, source.name, now),
+        active=kept.active_people(connection, source.name, now) if picture.losses else 0,  # the count of a large source takes its time
         lost=holds.lost_lately(connection, source.name, now, stated=False),
         stated=holds.lost_lately(connection, source.name, now, stated=True),
         approved=None if standing is None else frozenset(Loss(*item) for item in standing),

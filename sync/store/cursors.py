@@ -14,12 +14,13 @@ MOST_AGAIN = 10_000
 
 class Cursor(msgspec.Struct, frozen=True):
     """`position` is the directory's own word ("" = it offers none, `why_none` says why); `bound_to` = a digest of the configuration and the
-    policies under which it holds; `full_at` = when everything was last read (ms); `sampled` = the id at which the last sample ended; `again` =
-    ids to look at next time because what somebody else lost became theirs."""
+    policies under which it holds; `full_at` = when everything was last read (ms), and how many `entries` that were; `sampled` = the id at
+    which the last sample ended; `again` = ids to look at next time because what somebody else lost became theirs."""
 
     position: str
     bound_to: str
     full_at: int
+    entries: int = 0
     sampled: str = ""
     why_none: str = ""
     again: tuple[str, ...] = ()

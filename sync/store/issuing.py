@@ -36,8 +36,9 @@ _DUE = (
     " and not exists (select 1 from virtual_key v where v.user_id = u.id and v.policy = k.policy)"
 )
 _RENEWED = (
-    'from staged_key s join virtual_key v on v.id = s.id join "user" u on u.id = v.user_id'
-    " where s.renews and u.state = 'active' and u.email <> '' and v.enabled and v.deleted_at is null and v.policy = s.policy"
+    'from staged_key s cross join virtual_key v cross join "user" u'
+    " where v.id = s.id and u.id = v.user_id and s.renews and u.state = 'active' and u.email <> '' and v.enabled"
+    " and v.deleted_at is null and v.policy = s.policy"
     " and v.expires_at < s.expires_at"
 )
 _RETIRE = (
@@ -97,9 +98,10 @@ def enable_again(connection: Connection, source: str, policies: Sequence[str]) -
     if not policies:
         return []
     query = text(
-        "select u.id, u.external_id, u.email, k.policy, k.name, k.id from virtual_key k"
-        ' join "user" u on u.id = k.user_id join staged_policy p on p.external_id = u.external_id and p.policy = k.policy'
-        f" where u.source = :source and u.state = 'active' and not k.enabled and k.disabled_by = '{BY}' and k.deleted_at is null"
+        "select u.id, u.external_id, u.email, k.policy, k.name, k.id"
+        ' from staged_policy p cross join "user" u cross join virtual_key k'  # in this order: an incremental run stages few
+        f" where u.source = :source and u.external_id = p.external_id and k.user_id = u.id and k.policy = p.policy"
+        f" and u.state = 'active' and not k.enabled and k.disabled_by = '{BY}' and k.deleted_at is null"
         " and k.policy in :policies"
     ).bindparams(bindparam("policies", expanding=True))
     found = [Issued(*row) for row in connection.execute(query, {"source": source, "policies": list(policies)})]

@@ -119,8 +119,8 @@ class Keeper:
         `everybody` all of this source were."""
         unread = "false" if everybody else "not exists (select 1 from staged s where s.external_id = u.external_id)"
         query = (
-            'select u.source, u.external_id from touched_user t join "user" u on u.id = t.user_id'
-            f" where u.state = 'active' and u.email <> '' and (u.source <> :source or {unread})"
+            'select u.source, u.external_id from touched_user t cross join "user" u'
+            f" where u.id = t.user_id and u.state = 'active' and u.email <> '' and (u.source <> :source or {unread})"
         )
         return [(row[0], row[1]) for row in self._connection.execute(text(query), {"source": self._source})]
 

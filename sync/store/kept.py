@@ -123,8 +123,8 @@ def leaving_a_group(connection: Connection, source: str, policies: Sequence[str]
         return []
     query = text(
         "select k.id, k.user_id, k.policy, u.state = 'active' and (u.expires_at is null or u.expires_at > :now)"
-        ' from virtual_key k join "user" u on u.id = k.user_id join staged s on s.external_id = u.external_id'
-        " where u.source = :source and s.active and not s.bare"
+        ' from staged s cross join "user" u cross join virtual_key k'  # in this order: an incremental run stages few
+        " where u.source = :source and u.external_id = s.external_id and k.user_id = u.id and s.active and not s.bare"
         " and k.enabled and k.deleted_at is null and k.policy in :policies"
         " and (k.expires_at is null or k.expires_at > :now)"
         " and not exists (select 1 from staged_policy p where p.external_id = u.external_id and p.policy = k.policy)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install the programs that the tests run for real (OpenLDAP, curl …), without starting or enabling any of them.
-# Does nothing when all are there. Needs apt-get and root, or a sudo that asks for no password.
+# Does nothing when all are there; packages named as arguments come too. Needs apt-get and root, or a sudo that asks for no password.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -16,6 +16,7 @@ need dash dash
 need original-awk original-awk
 need busybox busybox
 need shellcheck shellcheck
+for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || packages+=("$package"); done
 [ ${#packages[@]} = 0 ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
