@@ -51,21 +51,21 @@ HTTP = Table(
     }
 )
 AUDIT = Table({"file": Field(text, ""), "keep": Field(duration, "90d")})
-PROXY = Table({"header": Field(some, "X-Remote-User"), "match": Field(choice("username", "external_id"), "username")}, later=True)
+PROXY = Table({"header": Field(some, "X-Remote-User"), "match": Field(choice("username", "external_id"), "username")}, optional=True)
 ISSUER = Table(
     {
         "issuer": Field(some, required=True),
         "audience": Field(some, required=True),
         "jwks_url": Field(text, ""),
+        "jwks_ca_file": Field(text, ""),
         "jwks_file": Field(text, ""),
         "public_key_files": Field(texts(), []),
         "algorithms": Field(texts(choice("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")), ["RS256", "ES256", "EdDSA"]),
-        "may": Field(texts(), ["virtual-key"]),
+        "may": Field(texts(choice("virtual-key", "lookup", "operator", "admin")), ["virtual-key"]),
         "key_claim": Field(text, "vk"),
         "role_claim": Field(text, ""),
         "roles": Field(mapping, {}),
     },
-    later=True,
 )
 AUTH = Table(
     {

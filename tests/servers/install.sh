@@ -11,6 +11,7 @@ need ldapsearch ldap-utils
 need ns-slapd 389-ds-base
 need curl curl
 need openssl openssl
+need nginx nginx
 need systemd-analyze systemd
 need dash dash
 need original-awk original-awk
@@ -36,6 +37,8 @@ if [[ " ${packages[*]} " == *" slapd "* ]] && command -v debconf-set-selections 
 fi
 "${sudo[@]}" apt-get update -q >/dev/null
 "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}" >/dev/null
-if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" slapd "* ]]; then
-  "${sudo[@]}" systemctl disable -q slapd 2>/dev/null || true
-fi
+for service in slapd nginx; do
+  if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" $service "* ]]; then
+    "${sudo[@]}" systemctl disable -q $service 2>/dev/null || true
+  fi
+done

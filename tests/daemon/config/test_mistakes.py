@@ -97,8 +97,6 @@ ADDED = [
         "[[webhook]]\nurl_file = 'jwt.secret'\nsecret_file = 'jwt.secret'",
         "[[webhook]] number 1: url_file: must hold an https:// URL (http:// only to this machine), without a user name",
     ),
-    ("[[auth.issuer]]\nissuer = 'https://idp'\naudience = 'x'", "[[auth.issuer]] https://idp: is not available yet"),
-    ("[auth.proxy]\n", "[auth.proxy]: is not available yet"),
     ("[[keys.issue]]\n", "[[keys.issue]] number 1: name: is missing"),
     ("[[keys.issue]]\nname = 'a'\n[[keys.issue]]\nname = 'a'", "[[keys.issue]] a: name: stands twice; two policies cannot have the same name"),
     ("[[keys.issue]]\nname = 'a'\nsources = ['crop']", "[[keys.issue]] a: sources: there is no [[source]] named crop"),
