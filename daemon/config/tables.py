@@ -155,7 +155,7 @@ LDAP = Table(
     {
         **_ANY_SOURCE,
         "urls": Field(texts(), required=True),
-        "vendor": Field(choice("auto", "openldap", "389ds", "freeipa", "generic", later=("ad",)), "auto"),
+        "vendor": Field(choice("auto", "openldap", "389ds", "freeipa", "ad", "generic"), "auto"),
         "tls": Field(choice("ldaps", "starttls", "plain"), "ldaps"),
         "allow_plaintext": Field(flag, False),
         "ca_file": Field(text, ""),

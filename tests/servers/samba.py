@@ -119,16 +119,18 @@ class Samba:
             if self._process.poll() is not None:
                 return False
             try:
-                self._admin()
-            except (OSError, ldap3.core.exceptions.LDAPException):
-                time.sleep(0.05)
+                socket.create_connection((self.address, _PORTS[-1]), 1).close()  # the last port it opens
+            except OSError:
+                time.sleep(0.02)
             else:
                 return True
         return False
 
     def stop(self) -> None:
         """End the server; its data stays."""
-        self._connection = None
+        if self._connection is not None:
+            self._connection.unbind()
+            self._connection = None
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -172,6 +174,10 @@ class Samba:
         """Replace attributes: a list of values each, [] deletes the attribute."""
         self._do("modify", dn, {name: [(ldap3.MODIFY_REPLACE, value if isinstance(value, list) else [value])] for name, value in changes.items()})
 
+    def extend(self, dn: str, **values: list[str]) -> None:
+        """Add values to attributes."""
+        self._do("modify", dn, {name: [(ldap3.MODIFY_ADD, several)] for name, several in values.items()})
+
     def delete(self, *dns: str) -> None:
         """Delete entries: they become tombstones."""
         for dn in dns:
@@ -187,6 +193,11 @@ class Samba:
         """Return the one value of an attribute, as octets."""
         self._do("search", dn, "(objectClass=*)", ldap3.BASE, attributes=[attribute], controls=[_SHOW_DELETED])
         return bytes(self._admin().response[0]["raw_attributes"][attribute][0])
+
+    def find(self, base: str, wanted: str) -> list[str]:
+        """Return the DNs below `base` that match a filter."""
+        self._do("search", base, wanted, attributes=["1.1"])
+        return [entry["dn"] for entry in self._admin().response if "dn" in entry]
 
     def deny(self, dn: str, whom: str, rights: str, *attributes: str) -> None:
         """Take rights ("list", "read", "write", "all") on an entry and everything below it from an account; of the named attributes only."""

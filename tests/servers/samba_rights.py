@@ -29,7 +29,7 @@ def with_ace(descriptor: bytes, sid: bytes, rights: str, attribute: bytes | None
     kind = (0x00 if allow else 0x01) + (0x05 if attribute else 0)
     ace = struct.pack("<BBH", kind, _CONTAINER_INHERIT if inherited else 0, 4 + len(body)) + body
     revision, padding, control, owner, group, sacl, dacl = struct.unpack_from("<BBHIIII", descriptor)
-    rev, pad, size, count, pad2 = struct.unpack_from("<BBHHH", descriptor, dacl)
+    _, pad, size, count, pad2 = struct.unpack_from("<BBHHH", descriptor, dacl)
     # Object entries need the newer revision of the list.
     longer = struct.pack("<BBHHH", 4, pad, size + len(ace), count + 1, pad2) + ace + descriptor[dacl + 8 : dacl + size]
     return struct.pack("<BBHIIII", revision, padding, control, owner, group, sacl, len(descriptor)) + descriptor[20:] + longer

@@ -17,7 +17,7 @@ from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.dialect import Dialect, describe, dialect_of
 from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.filters import ANYTHING
-from sync.sources.ldap.groups import GroupIndex
+from sync.sources.ldap.groups import read_groups
 from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.paging import Walk
 from sync.sources.ldap.probed import Probed
@@ -166,10 +166,8 @@ class _Tally:
 
 def _read(settings: SourceSettings, line: Line, dialect: Dialect) -> Iterator[Probed]:
     """Read the directory to its end, as a sync would, and show the first people."""
-    index = GroupIndex(dialect.group_search) if dialect.group_search.base else None
+    index = read_groups(line, dialect)
     if index:
-        for _ in Walk(line, dialect.vendor).pages_of(index.asked(settings.page_size), index.take):
-            pass
         yield Probed("groups", bool(index.sizes), f"{len(index.sizes)} groups found", "" if index.sizes else "Check [source.groups].")
     mapper = Mapper(settings, dialect, index.groups_of if index else None)
     walk, collector, tally = Walk(line, dialect.vendor), Collector(line, mapper), _Tally()
