@@ -210,7 +210,9 @@ class Samba:
     def _set_rights(self, dn: str, whom: str, rights: str, attributes: Sequence[str], *, allow: bool, inherited: bool) -> None:
         schema = f"CN=Schema,CN=Configuration,{self.suffix}"
         sid = self.value_of(whom, "objectSid")
-        guids: list[bytes | None] = [self.value_of(f"CN={_schema_name(name)},{schema}", "schemaIDGUID") for name in attributes] or [None]
+        guids: list[bytes | None] = [self.value_of(self.find(schema, f"(lDAPDisplayName={name})")[0], "schemaIDGUID") for name in attributes] or [
+            None
+        ]
         self._do("search", dn, "(objectClass=*)", ldap3.BASE, attributes=["nTSecurityDescriptor"], controls=[SD_CONTROL, _SHOW_DELETED])
         descriptor = bytes(self._admin().response[0]["raw_attributes"]["nTSecurityDescriptor"][0])
         for guid in guids:
@@ -229,10 +231,6 @@ class Samba:
             self._connection = ldap3.Connection(server, self.admin, PASSWORD, **options)
             self._connection.bind(read_server_info=False)
         return self._connection
-
-
-def _schema_name(attribute: str) -> str:
-    return {"userAccountControl": "User-Account-Control", "objectGUID": "Object-Guid", "accountExpires": "Account-Expires"}.get(attribute, attribute)
 
 
 def _free_address() -> str:

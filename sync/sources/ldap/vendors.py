@@ -19,10 +19,11 @@ class Vendor:
     `locks`: attributes that say "disabled" and how; `expiry`: those with the end, the earliest counts; `always`: the one that no
     entry is without, so that an entry that does not show it hides it.
     `primary`: the attribute whose address is the primary one where none is marked. `by_sid`: entries are in a primary group, which
-    does not list them, and memberOf does not name the groups that their groups are in (see nesting.py).
+    does not list them, and memberOf does not name the groups that their groups are in (see nesting.py). `descriptors`: what is hidden
+    looks like what is not there, in filters too, and only the entries' security descriptors tell them apart (see descriptors.py).
     `aside`: a container, below the naming context, in which entries wait that are no people of today; `tombstones`: the filter that
-    finds what was deleted and is kept for a while, where the account may see it; `rights`: the control that tells what the bind
-    account may do; `own_limits`: the attributes of its entry that hold its limits.
+    finds what was deleted and is kept for a while, where the account may see it, and `shows_deleted` the control that this takes;
+    `rights`: the control that tells what the bind account may do; `own_limits`: the attributes of its entry that hold its limits.
     `discloses`: how the account, {account}, is allowed to hear that an entry is not there.
     `limits`: says how the limits of an account are lifted, given its DN; `follows`: one sentence for `rosterd check`, what this
     choice means.
@@ -42,6 +43,7 @@ class Vendor:
     groups: str = "memberOf"
     aside: str = ""
     tombstones: str = ""
+    shows_deleted: str = ""
     rights: str = ""
     own_limits: tuple[str, ...] = ()
     filter: str = "(objectClass=inetOrgPerson)"
@@ -49,6 +51,7 @@ class Vendor:
     always: str = ""
     primary: str = ""
     by_sid: bool = False
+    descriptors: bool = False
 
 
 _EFFECTIVE_RIGHTS = "1.3.6.1.4.1.42.2.27.9.5.2"
@@ -119,6 +122,9 @@ AD = Vendor(
     always="userAccountControl",
     primary="mail",
     by_sid=True,
+    descriptors=True,
+    tombstones="(isDeleted=TRUE)",
+    shows_deleted="1.2.840.113556.1.4.417",
 )
 """Active Directory Domain Services, and Samba as one (MS-ADTS section 3.1.1.3.4.3.1). The filter's number is that of people: computers, managed
 service accounts, trusts and contacts have others or none, and the attribute is indexed."""
