@@ -203,6 +203,10 @@ class Samba:
         """Take rights ("list", "read", "write", "all") on an entry and everything below it from an account; of the named attributes only."""
         self._set_rights(dn, whom, rights, attributes, allow=False, inherited=True)
 
+    def deny_here(self, dn: str, whom: str, rights: str) -> None:
+        """Take rights on an entry alone."""
+        self._set_rights(dn, whom, rights, (), allow=False, inherited=False)
+
     def grant(self, dn: str, whom: str, rights: str, *attributes: str) -> None:
         """Give them."""
         self._set_rights(dn, whom, rights, attributes, allow=True, inherited=True)

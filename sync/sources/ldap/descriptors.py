@@ -98,6 +98,10 @@ class Sight:
         self._learn(name for name in wanted if name not in self._kinds)
         return all(self._kinds.get(name) and grants(descriptor, self._own_sids(), READ, self._kinds[name]) for name in wanted)
 
+    def is_own(self, entry: Entry) -> bool:
+        """Tell whether an entry that was asked for its objectSid is the bind account's own, or a group's that it is in."""
+        return not self._own_sids().isdisjoint(entry.attributes.get("objectsid", ()))
+
     def _descriptor(self, dn: str) -> bytes:
         entries, _ = self._line().fetch(Search(dn, ANYTHING, ["nTSecurityDescriptor"], scope="entry", controls=(_DACL_ONLY,)))
         return _first(entries, "ntsecuritydescriptor")

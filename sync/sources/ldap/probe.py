@@ -14,6 +14,7 @@ from sync.errors import RosterError, SourceError
 from sync.settings import SourceSettings
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.controllers import judge_controller
 from sync.sources.ldap.dialect import Dialect, describe, dialect_of
 from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.filters import ANYTHING
@@ -98,7 +99,7 @@ def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float], k
         everything = everything and found.ok
         yield found
     if everything:
-        yield from _read(settings, line, dialect)
+        yield from _read(settings, line, dialect, root)
 
 
 def _judge_vendor(settings: SourceSettings, root: Root, vendor: Vendor, known: Vendor | None) -> Probed:
@@ -164,12 +165,14 @@ class _Tally:
         self.dropped += len(person.dropped)
 
 
-def _read(settings: SourceSettings, line: Line, dialect: Dialect) -> Iterator[Probed]:
+def _read(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) -> Iterator[Probed]:
     """Read the directory to its end, as a sync would, and show the first people."""
     index = read_groups(line, dialect)
     if index:
         yield Probed("groups", bool(index.sizes), f"{len(index.sizes)} groups found", "" if index.sizes else "Check [source.groups].")
     mapper = Mapper(settings, dialect, index.groups_of if index else None)
+    if dialect.vendor.descriptors:
+        yield from judge_controller(line, mapper, root)
     walk, collector, tally = Walk(line, dialect.vendor), Collector(line, mapper), _Tally()
     for base in distinct_bases(settings.bases):
         asked = Search(base, dialect.filter, mapper.attributes, page_size=settings.page_size)
@@ -183,7 +186,7 @@ def _read(settings: SourceSettings, line: Line, dialect: Dialect) -> Iterator[Pr
             tally.first_refused = tally.first_refused or next(iter(page.refused), None)
     yield _judge_limits(line, dialect, walk)
     yield from _judge_tally(dialect, tally)
-    yield from judge_rights(line, dialect, mapper, tally.first)
+    yield from judge_rights(line, dialect, mapper, root, tally.first)
 
 
 def _judge_limits(line: Line, dialect: Dialect, walk: Walk) -> Probed:
@@ -206,7 +209,8 @@ def _judge_tally(dialect: Dialect, tally: _Tally) -> Iterator[Probed]:
     yield Probed("people", bool(tally.people), detail, remedy)
     if tally.first_refused:
         why = f"{tally.refused} entries cannot be taken, the first: {tally.first_refused.place} {tally.first_refused.why}"
-        yield Probed("ids", False, why, f"Let the bind account read {dialect.id} of everybody: without it nobody's absence counts.")
+        named, missed = (dialect.vendor.always, "state is known") if tally.first_refused.external_id else (dialect.id, "absence counts")
+        yield Probed("ids", False, why, f"Let the bind account read {named} of everybody: without it nobody's {missed}.")
     if tally.without_address:
         remedy = f"Check [source.attributes] emails, and that the bind account may read {', '.join(name for name, _ in dialect.emails)}."
         yield Probed("addresses", tally.without_address < tally.people, f"{tally.without_address} people list no usable address", remedy)

@@ -9,18 +9,23 @@ from dataclasses import dataclass
 from sync.directory import Person
 from sync.sources.ldap import translate
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.controllers import judge_domain_rights
 from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import MalformedDn, parent_of, same_dn
 from sync.sources.ldap.filters import ANYTHING, any_of, both, negation
 from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.probed import Probed
+from sync.sources.ldap.root import Root
 
 _HASHES = "userPassword"
 
 
-def judge_rights(line: Line, dialect: Dialect, mapper: Mapper, first: Person | None) -> Iterator[Probed]:
+def judge_rights(line: Line, dialect: Dialect, mapper: Mapper, root: Root, first: Person | None) -> Iterator[Probed]:
     """Yield what the account may not see, and what it may do that it need not. `first` is anybody who was read. Raises SourceError."""
     if first is None:
+        return
+    if dialect.vendor.descriptors:
+        yield from judge_domain_rights(line, dialect, mapper, root, first)
         return
     yield from _judge_sight(line, dialect, mapper)
     yield from _judge_departures(line, dialect, first)
