@@ -163,7 +163,7 @@ LDAP = Table(
         "key_file": Field(text, ""),
         "bind_dn": Field(text, ""),
         "password_file": Field(text, ""),
-        "sasl": Field(choice("", later=("external", "gssapi")), ""),
+        "sasl": Field(choice("", "external", later=("gssapi",)), ""),
         "base": Field(optional_dn, ""),
         "bases": Field(texts(dn), []),
         "filter": Field(ldap_filter),

@@ -70,7 +70,10 @@ def _connect(settings: SourceSettings, url: str, now: float) -> Iterator[Probed]
     with closing(Line(settings, url)) as line:
         yield Probed(f"reach {url}", True, "answers")
         yield _judge_tls(settings, line, now)
-        yield Probed(f"bind {url}", True, f"as {settings.bind_dn}" if settings.bind_dn else "anonymously")
+        by = "by the client certificate, " if settings.sasl else ""
+        yield Probed(
+            f"bind {url}", True, f"{by}as {line.bound_as}" if line.bound_as else f"{by}as somebody it does not name" if by else "anonymously"
+        )
 
 
 def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:
@@ -192,7 +195,7 @@ def _read(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) ->
 def _judge_limits(line: Line, dialect: Dialect, walk: Walk) -> Probed:
     """Tell what the read met, and where the vendor keeps limits on the account's own entry, which these are."""
     met = f"{walk.entries} entries in {walk.pages} pages, to the end: no limit of the account was met"
-    names, bind_dn = dialect.vendor.own_limits, line.settings.bind_dn
+    names, bind_dn = dialect.vendor.own_limits, line.bound_as
     if not names or not bind_dn:
         return Probed("limits", True, met if walk.entries > 500 else f"{met} (few entries meet none)")
     entries, _ = line.fetch(Search(bind_dn, ANYTHING, names, scope="entry"))

@@ -89,7 +89,7 @@ class _Told:
 
 
 def _effective_rights(line: Line, dialect: Dialect, names: Sequence[str], place: str) -> _Told | None:
-    bind_dn = line.settings.bind_dn
+    bind_dn = line.bound_as
     control = (dialect.vendor.rights, True, f"dn:{bind_dn}".encode())
     entries, done = line.fetch(Search(place, ANYTHING, names, scope="entry", controls=(control,)))
     if done.code or not entries:

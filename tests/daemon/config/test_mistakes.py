@@ -138,7 +138,14 @@ def test_a_mistake_is_named(folder: Any, added: str, said: str) -> None:
     assert folder.problems(added) == [said.replace("{folder}", str(folder.path))]
 
 
+_EXTERNAL = 'sasl = "external"\ncert_file = "jwt.secret"\nkey_file = "jwt.secret"'
+_BIND_DN, _PASSWORD = 'bind_dn = "cn=sync,dc=example,dc=com"', 'password_file = "ldap.password"'
+_SAYS_WHO = 'stands beside sasl = "external", where the client certificate says who binds; take it out'
+
 REPLACED = [
+    (_PASSWORD, _EXTERNAL, f"[[source]] corp: bind_dn: {_SAYS_WHO}"),
+    (_BIND_DN, _EXTERNAL, f"[[source]] corp: password_file: {_SAYS_WHO}"),
+    (f"{_BIND_DN}\n{_PASSWORD}", 'sasl = "external"', '[[source]] corp: cert_file: is missing; sasl = "external" binds by it'),
     ('url = "sqlite:///rosterd.db"', 'url = "postgresql+psycopg://u:p@h/d"', "[store] url: a PostgreSQL store is not available yet"),
     (
         'url = "sqlite:///rosterd.db"',
