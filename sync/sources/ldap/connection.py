@@ -34,7 +34,7 @@ class Search:
     scope: Literal["entry", "subtree"] = "subtree"
     page_size: int = 0
     biggest: int = BIGGEST_ENTRY
-    controls: Sequence[tuple[str, bool, bytes]] = ()
+    controls: Sequence[tuple[str, bool, bytes | None]] = ()
     overhear: Callable[[int, bytes], None] | None = None
 
 

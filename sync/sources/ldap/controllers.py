@@ -90,7 +90,7 @@ def _judge_departures(line: Line, dialect: Dialect, root: Root, sight: Sight, fi
 
 def _sees_graves(line: Line, dialect: Dialect, graveyard: str) -> bool:
     """Tell whether any deleted object is shown: the container alone shows itself to everybody."""
-    control = (dialect.vendor.shows_deleted, True, b"")
+    control = (dialect.vendor.shows_deleted, True, None)
     asked = Search(graveyard, dialect.vendor.tombstones, [dialect.id], page_size=2, controls=(control,))
     return any(dialect.ids_of(entry) and "DEL:" in entry.dn for entry in line.fetch(asked)[0])
 

@@ -19,6 +19,8 @@ _DACL_ONLY = ("1.2.840.113556.1.4.801", True, b"\x30\x03\x02\x01\x04")
 _ALLOW, _DENY, _ALLOW_OBJECT, _DENY_OBJECT = 0x00, 0x01, 0x05, 0x06
 _CONDITIONAL_DENIALS = {0x0A: _DENY, 0x0C: _DENY_OBJECT}
 """Whether their condition holds cannot be told; as denials they are believed, conditional grants are not."""
+_EVERYBODYS = {bytes.fromhex(sid) for sid in ("010100000000000100000000", "010100000000000502000000", "01010000000000050b000000")}
+"""Everyone, Network, Authenticated Users (MS-DTYP section 2.4.2.4): whoever is bound is these, whether the root DSE says so or not."""
 _INHERIT_ONLY = 0x08
 _HAS_KIND, _HAS_INHERITOR = 1, 2
 _CONFIDENTIAL = 0x80
@@ -110,7 +112,8 @@ class Sight:
         """Return the SIDs of the bind account and of whatever it is in: the root DSE tells (MS-ADTS section 3.1.1.3.2.23)."""
         if self._sids is None:
             entries, _ = self._line().fetch(Search("", ANYTHING, ["tokenGroups"], scope="entry"))
-            self._sids = frozenset(sid for entry in entries for sid in entry.attributes.get("tokengroups", ()))
+            told = {sid for entry in entries for sid in entry.attributes.get("tokengroups", ())}
+            self._sids = frozenset(told | _EVERYBODYS if self._line().bound_as else told)
         return self._sids
 
     def _learn(self, names: Iterable[str]) -> None:

@@ -97,7 +97,7 @@ class Inquiry:
         if ids and self._words.vendor.tombstones:
             for place in sighting.looked:
                 vendor = self._words.vendor
-                shown = ((vendor.shows_deleted, True, b""),) if vendor.shows_deleted else ()
+                shown = ((vendor.shows_deleted, True, None),) if vendor.shows_deleted else ()
                 asked = Search(place, both(vendor.tombstones, self._words.with_ids(ids)), [self._id], controls=shown)
                 self._line().search(asked, lambda entry: found.update((one, entry.dn) for one in self._ids_of(entry)))
         return found

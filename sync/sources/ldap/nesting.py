@@ -41,6 +41,8 @@ class Nesting:
 
     def beyond(self, entry: Entry, names: Iterable[str]) -> set[str]:
         """Return the issuing groups that an entry is in by way of the groups it names and of its primary group."""
+        if not self._above:
+            return set()
         primary = self._by_sid.get(primary_sid(entry), "")
         return {group for name in (*names, primary) for group in self._above.get(name, ())}
 

@@ -39,6 +39,7 @@ class LdapReading:
         self._servers = servers
         self._proof: Proof | None = None
         self._root: Root | None = None
+        self._nested: tuple[str, Nesting] | None = None
         self.server = servers.current
 
     @property
@@ -48,7 +49,7 @@ class LdapReading:
 
     def full(self) -> Iterator[Page]:
         """Yield every page of every base. Another server is tried only while not a single page has been read."""
-        self._proof = None
+        self._proof = self._nested = None
         while True:
             pages = self._read_all(self._line())
             try:
@@ -162,7 +163,9 @@ class LdapReading:
         """Return where groups in groups lead, where nobody else says so: neither memberOf nor a group search."""
         if not dialect.vendor.by_sid or dialect.group_search.base:
             return None
-        return read_nesting(line, dialect, self._root_of(line).contexts, self._issuing)
+        if self._nested is None or self._nested[0] != line.url:
+            self._nested = line.url, read_nesting(line, dialect, self._root_of(line).contexts, self._issuing)
+        return self._nested[1]
 
     def _find(self, wanted: str) -> Page:
         """Return whoever matches besides the source's own filter, mapped as in a full read."""

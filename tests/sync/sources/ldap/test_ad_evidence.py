@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -179,3 +180,33 @@ def test_the_place_above_is_cut_at_the_first_real_comma(dn: str, parent: str) ->
 def test_a_descriptor_that_cannot_be_read_grants_nothing(octets: bytes) -> None:
     """Nobody departs on a descriptor that is cut off, empty or made up."""
     assert not grants(octets, [b"\x01\x01" + bytes(10)], 0x04)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_hidden_only_those_who_left_depart(branch: Branch, seed: int) -> None:
+    """Random rights on units and people, taken and given, inherited or not, for all attributes or some: nobody who is still there departs."""
+    chance = random.Random(seed)
+    units = [branch.base, branch.add_ou("a"), branch.add_ou("b")]
+    units.append(branch.samba.add(f"OU=c,{units[1]}", objectClass="organizationalUnit"))
+    for number in range(12):
+        branch.add_person(f"p{number:02d}", parent=chance.choice(units))
+    people = read(corp_ad(branch)).persons
+    gone = chance.sample(people, 4)
+    for _ in range(chance.randrange(1, 6)):
+        _change_rights(branch, chance, chance.choice([*units, *(person.place for person in people)]))
+    for person in gone[:3]:
+        branch.samba.delete(person.place)
+    branch.samba.move(gone[3].place, chance.choice([branch.former, branch.top]))
+    for account in (branch.samba.reader, branch.samba.undertaker):
+        found = ask(corp_ad(branch, bind_dn=account), *people)
+        departed = {one for one, finding in found.items() if finding.verdict == "departed"}
+        assert departed <= {person.external_id for person in gone}, [found[one] for one in departed]
+        if account == branch.samba.undertaker:
+            assert departed >= {person.external_id for person in gone[:3]}
+
+
+def _change_rights(branch: Branch, chance: random.Random, dn: str) -> None:
+    samba, rights = branch.samba, chance.choice(["list", "read", "list read", "all"])
+    attributes = chance.choice([(), (), ("objectGUID",), ("sAMAccountType",), ("objectClass",)]) if rights == "read" else ()
+    act = chance.choice([samba.deny, samba.deny, samba.deny_here, samba.grant])
+    act(dn, samba.reader, rights, *(() if act == samba.deny_here else attributes))
