@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -211,12 +212,19 @@ class Samba:
         """Give them."""
         self._set_rights(dn, whom, rights, attributes, allow=True, inherited=True)
 
+    def grant_set(self, dn: str, whom: str, name: str) -> None:
+        """Give the right to read a property set, by its display name."""
+        (found,) = self.find(f"CN=Extended-Rights,CN=Configuration,{self.suffix}", f"(displayName={name})")
+        guid = uuid.UUID(self.value_of(found, "rightsGuid").decode()).bytes_le
+        self._set_aces(dn, whom, "read", [guid], allow=True, inherited=True)
+
     def _set_rights(self, dn: str, whom: str, rights: str, attributes: Sequence[str], *, allow: bool, inherited: bool) -> None:
         schema = f"CN=Schema,CN=Configuration,{self.suffix}"
+        guids = [self.value_of(self.find(schema, f"(lDAPDisplayName={name})")[0], "schemaIDGUID") for name in attributes]
+        self._set_aces(dn, whom, rights, guids or [None], allow=allow, inherited=inherited)
+
+    def _set_aces(self, dn: str, whom: str, rights: str, guids: Sequence[bytes | None], *, allow: bool, inherited: bool) -> None:
         sid = self.value_of(whom, "objectSid")
-        guids: list[bytes | None] = [self.value_of(self.find(schema, f"(lDAPDisplayName={name})")[0], "schemaIDGUID") for name in attributes] or [
-            None
-        ]
         self._do("search", dn, "(objectClass=*)", ldap3.BASE, attributes=["nTSecurityDescriptor"], controls=[SD_CONTROL, _SHOW_DELETED])
         descriptor = bytes(self._admin().response[0]["raw_attributes"]["nTSecurityDescriptor"][0])
         for guid in guids:

@@ -100,3 +100,16 @@ def test_hiding_everybody_s_state_enables_and_takes_nobody(world: World, branch:
     assert run.error is not None
     assert "userAccountControl" in run.error.message
     assert [[on for _, on in world.keys(f"p{number:02d}@example.com")] for number in range(12)] == [[True], []] * 6
+
+
+def test_another_vendor_takes_nobody(world: World, branch: Branch) -> None:
+    """Read as something else by mistake, the domain shows no ids: the run fails, and everybody keeps their key."""
+    for number in range(12):
+        branch.add_person(f"p{number:02d}")
+    connect(world, branch)
+    world.sync()
+    connect(world, branch, vendor="openldap", filter="(objectClass=user)")
+    run = world.sync(expect="failed")
+    assert run.error is not None
+    assert "entryUUID" in run.error.message
+    assert all(world.keys(f"p{number:02d}@example.com")[0][1] for number in range(12))

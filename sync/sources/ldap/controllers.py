@@ -61,7 +61,10 @@ def _judge_sight(mapper: Mapper, sight: Sight, first: Person) -> Iterator[Probed
     hidden = [name for name in mapper.attributes if not sight.reads(first.place, [name])]
     locks = [name for name in hidden if name in mapper.state_attributes]
     others = [name for name in hidden if name not in locks]
-    remedy = "Grant it the right to read them: the property sets “Account Restrictions”, “Group Membership” and “Public Information” hold most."
+    remedy = (
+        "Grant it the right to read them: they are in the property sets “General Information”, “Public Information”,"
+        " “Account Restrictions” and “Group Membership” (docs/ldap.md has the commands)."
+    )
     if locks:
         detail = f"the bind account may not read {', '.join(locks)} of {first.place}, or its rights cannot be told"
         yield Probed("rights", True, f"{detail}: what they say of people would not be known", remedy)
