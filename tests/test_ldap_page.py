@@ -11,8 +11,8 @@ import pytest
 from sync.directory import Person
 from sync.errors import SourceIncomplete, SourceRefused
 from sync.sources.ldap.probe import probe
-from tests.servers.dirsrv import DirsrvTree
 from tests.servers.branch import Branch
+from tests.servers.dirsrv import DirsrvTree
 from tests.servers.slapd import Slapd
 from tests.sync.sources.ldap.corp import ask, corp, read
 from tests.sync.sources.ldap.domain import corp_ad

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -142,14 +141,13 @@ class Samba:
         self._process = None
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Freeze the process: connections are accepted by the kernel, nothing is answered."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
+    def locking_out(self, after: int) -> Iterator[None]:
+        """Let the domain count wrong passwords, and lock accounts out after so many; otherwise it does not count."""
+        self.modify(self.suffix, lockoutThreshold=after)
         try:
             yield
         finally:
-            os.kill(self._process.pid, signal.SIGCONT)
+            self.modify(self.suffix, lockoutThreshold=0)
 
     def __enter__(self) -> Samba:
         return self

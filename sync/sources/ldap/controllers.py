@@ -84,10 +84,7 @@ def _judge_departures(line: Line, dialect: Dialect, root: Root, sight: Sight, fi
         detail = f"whoever is deleted stays, as unproven: the account may not list what is below {blind[0]}"
     if graves:
         return Probed("departures", True, detail)
-    remedy = (
-        f'As a domain administrator: dsacls "{graveyard}" /takeownership, then dsacls "{graveyard}" /g DOMAIN\\ACCOUNT:LCRP'
-        " lets it see who was deleted, wherever they stood."
-    )
+    remedy = dialect.vendor.discloses.format(graveyard=graveyard)
     return Probed("departures", True, f"{detail}; no deleted object can be seen", remedy)
 
 

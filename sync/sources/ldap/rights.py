@@ -73,7 +73,7 @@ def _judge_departures(line: Line, dialect: Dialect, first: Person) -> Iterator[P
             silent.append(f"{place} ({translate.result_name(done.code)})")
     if silent:
         detail = f"the directory does not say plainly that an entry is not there below {', '.join(silent)}: whoever is deleted stays, as unproven"
-        yield Probed("departures", True, detail, dialect.vendor.discloses.format(account=line.settings.bind_dn or "anyone"))
+        yield Probed("departures", True, detail, dialect.vendor.discloses.format(account=line.bound_as or "anyone"))
         return
     graves = ", by a tombstone where the account may see one" if dialect.vendor.tombstones else ""
     yield Probed("departures", True, f"the directory says plainly that an entry is not there{graves}: departures can be proven")

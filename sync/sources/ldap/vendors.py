@@ -24,7 +24,7 @@ class Vendor:
     `aside`: a container, below the naming context, in which entries wait that are no people of today; `tombstones`: the filter that
     finds what was deleted and is kept for a while, where the account may see it, and `shows_deleted` the control that this takes;
     `rights`: the control that tells what the bind account may do; `own_limits`: the attributes of its entry that hold its limits.
-    `discloses`: how the account, {account}, is allowed to hear that an entry is not there.
+    `discloses`: how the account, {account}, is allowed to hear that an entry is not there, or to see the deleted ones in {graveyard}.
     `limits`: says how the limits of an account are lifted, given its DN; `follows`: one sentence for `rosterd check`, what this
     choice means.
     """
@@ -113,6 +113,8 @@ AD = Vendor(
     locks=(("userAccountControl", has_bit(0x2)),),
     expiry=(("accountExpires", filetime),),
     limits=limits.on_ad,
+    discloses='As a domain administrator: dsacls "{graveyard}" /takeownership, then dsacls "{graveyard}" /g DOMAIN\\ACCOUNT:LCRP'
+    " lets it see who was deleted, wherever they stood.",
     follows="userAccountControl (ACCOUNTDISABLE) disables, a lock-out does not; accountExpires is the expiry date; groups are those of memberOf,"
     " the primary one, and whichever of the issuing groups these are in",
     username="sAMAccountName",

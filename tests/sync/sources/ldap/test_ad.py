@@ -110,30 +110,33 @@ def test_state_is_read_from_flags_and_filetimes(branch: Branch, attributes: dict
         assert datetime.fromtimestamp(expires_at / 1000, UTC).strftime("%m-%d") == "01-01"
 
 
+def _wrong_password(branch: Branch, dn: str) -> SourceRefused:
+    """Let somebody read with a wrong password, at two servers of the domain; return what came of it."""
+    urls = (branch.samba.ldaps_url, branch.samba.catalogue_url)
+    with pytest.raises(SourceRefused) as refusal:
+        read(corp_ad(branch, urls=urls, bind_dn=dn, password=Secret("wrong")))
+    return refusal.value
+
+
+def _with_password(branch: Branch) -> str:
+    return branch.add_person("ann", unicodePwd=f'"{branch.samba.password}"'.encode("utf-16-le"), userAccountControl=512)
+
+
 def test_a_lock_out_disables_nobody(branch: Branch) -> None:
     """Somebody who mistyped the password too often is locked out by the directory for a while, and keeps the key."""
-    dn = branch.add_person("ann")
-    branch.samba.modify(dn, lockoutTime=0)
-    domain = branch.samba.suffix
-    branch.samba.modify(domain, lockoutThreshold=1)
-    try:
-        branch.samba.modify(dn, unicodePwd=f'"{branch.samba.password}"'.encode("utf-16-le"))
-        with pytest.raises(SourceRefused):
-            read(corp_ad(branch, bind_dn=dn, password=Secret("wrong")))
-    finally:
-        branch.samba.modify(domain, lockoutThreshold=0)
+    dn = _with_password(branch)
+    with branch.samba.locking_out(after=1):
+        _wrong_password(branch, dn)
     assert int(branch.samba.value_of(dn, "lockoutTime")) > 0
     assert [person.enabled for person in read(corp_ad(branch)).persons] == [True]
 
 
 def test_a_wrong_password_is_counted_once(branch: Branch) -> None:
     """No second server hears it: the domain counts them all."""
-    dn = branch.add_person("ann", unicodePwd=f'"{branch.samba.password}"'.encode("utf-16-le"), userAccountControl=512)
-    urls = (branch.samba.ldaps_url, branch.samba.catalogue_url)
-    with pytest.raises(SourceRefused) as refusal:
-        read(corp_ad(branch, urls=urls, bind_dn=dn, password=Secret("wrong")))
-    assert refusal.value.code == "invalid_credentials"
-    assert branch.samba.value_of(dn, "badPwdCount") == b"1"
+    dn = _with_password(branch)
+    with branch.samba.locking_out(after=5):
+        assert _wrong_password(branch, dn).code == "invalid_credentials"
+        assert branch.samba.value_of(dn, "badPwdCount") == b"1"
 
 
 def test_a_hidden_state_is_not_taken_for_an_enabled_one(branch: Branch) -> None:
