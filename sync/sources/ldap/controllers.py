@@ -44,7 +44,7 @@ def judge_controller(line: Line, mapper: Mapper, root: Root) -> Iterator[Probed]
 
 def _not_in_catalogue(line: Line, names: Sequence[str], root: Root) -> list[str]:
     wanted = any_of(equals("lDAPDisplayName", name) for name in names)
-    asked = Search("".join(root["schemanamingcontext"]), both(wanted, "(!(isMemberOfPartialAttributeSet=TRUE))"), ["lDAPDisplayName"])
+    asked = Search("".join(root["schemanamingcontext"]), both(wanted, "(&(!(isMemberOfPartialAttributeSet=TRUE))(!(linkID=*)))"), ["lDAPDisplayName"])
     return sorted(name for entry in line.fetch(asked)[0] for name in entry.texts("ldapdisplayname"))
 
 

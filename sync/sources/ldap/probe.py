@@ -96,6 +96,8 @@ def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float], k
     yield Probed("words", True, describe(dialect, settings))
     yield _judge_paging(root)
     yield _judge_clock(root, now())
+    if dialect.vendor.descriptors:
+        yield from judge_controller(line, Mapper(settings, dialect), root)
     everything = True
     for base in settings.bases:
         found = _judge_base(line, base)
@@ -174,8 +176,6 @@ def _read(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) ->
     if index:
         yield Probed("groups", bool(index.sizes), f"{len(index.sizes)} groups found", "" if index.sizes else "Check [source.groups].")
     mapper = Mapper(settings, dialect, index.groups_of if index else None)
-    if dialect.vendor.descriptors:
-        yield from judge_controller(line, mapper, root)
     walk, collector, tally = Walk(line, dialect.vendor), Collector(line, mapper), _Tally()
     for base in distinct_bases(settings.bases):
         asked = Search(base, dialect.filter, mapper.attributes, page_size=settings.page_size)

@@ -85,6 +85,7 @@ def test_the_catalogue_says_what_it_lacks(branch: Branch) -> None:
     branch.add_person("ann")
     found = _probe(corp_ad(branch, urls=(branch.samba.catalogue_url,)))["catalogue"]
     assert "It lacks accountExpires" in found.detail
+    assert "memberOf names universal groups" in found.detail
     assert ":636" in found.remedy
 
 
@@ -92,6 +93,7 @@ def test_a_base_of_another_domain_is_told(branch: Branch) -> None:
     """A base that the controller does not hold is named with what to do."""
     found = _probe(corp_ad(branch, bases=("OU=people,DC=other,DC=example,DC=com",)))
     assert not found["base"].ok
+    assert "controllers of the domain that OU=people,DC=other,DC=example,DC=com is in" in found["domain"].remedy
 
 
 def test_an_account_may_be_named_as_windows_names_it(branch: Branch) -> None:
