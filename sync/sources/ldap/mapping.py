@@ -179,8 +179,9 @@ class Mapper:
         primary = self._dialect.vendor.primary
         if primary and not any(email.marked for email in found.values()):
             for text in entry.texts(attribute_key(primary)):
-                spelt = text.strip(" ")
-                found.update((key, Listed(email.spelt, key, True)) for key, email in list(found.items()) if email.spelt == spelt)
+                matched = _matched(text.strip(" "))
+                if matched in found:
+                    found[matched] = Listed(found[matched].spelt, matched, True)
         return tuple(found.values())
 
     def _group_names(self, entry: Entry, username: str, sieve: _Sieve) -> tuple[str, ...]:
@@ -202,6 +203,13 @@ class Mapper:
             except MalformedDn as error:
                 sieve.drop(self._dialect.groups, text, f"is no DN: {error}")
         return names
+
+
+def _matched(spelt: str) -> str:
+    try:
+        return normalise(spelt)
+    except MalformedAddress:
+        return ""
 
 
 def _naming_values(dn: str, attribute: str) -> set[str]:

@@ -59,12 +59,15 @@ def test_proxy_addresses_mark_the_primary_and_leave_other_systems_out(branch: Br
     branch.add_person("bob", mail="bob@example.com", proxyAddresses=["smtp:robert@example.com"])
     branch.add_person("cyn", mail="cyn@example.com", proxyAddresses=["SMTP:cyn@example.com", "smtp:no address"])
     branch.add_person("dan", mail=None)
+    branch.add_person("eve", mail="Eve@Example.com", proxyAddresses=["smtp:e@example.com", "smtp:eve@example.com"])
     people = {person.username: person for person in read(corp_ad(branch)).persons}
     ann, bob, cyn, dan = (people[branch.named(name)] for name in ("ann", "bob", "cyn", "dan"))
     assert sorted(addresses(ann)) == [("Ann@example.com", True), ("a.old@example.com", False), ("ann.mail@example.com", False)]
     assert sorted(addresses(bob)) == [("bob@example.com", True), ("robert@example.com", False)]
     assert addresses(cyn) == [("cyn@example.com", True)]
     assert addresses(dan) == []
+    (eve,) = read(corp_ad(branch, attributes=Attributes(emails=("proxyAddresses", "mail")), filter="(cn=Eve)")).persons
+    assert sorted(addresses(eve)) == [("e@example.com", False), ("eve@example.com", True)]
     assert [(one.attribute, one.value) for one in cyn.dropped] == [("proxyAddresses", "smtp:no address")]
     assert ann.dropped == ()
 
