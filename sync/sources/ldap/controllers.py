@@ -22,7 +22,7 @@ _CATALOGUE_PORTS = (3268, 3269)
 _MOST_A_PAGE = 1000
 """MaxPageSize of a controller whose LDAP policies nobody has changed."""
 _EFFECTIVE = ("allowedAttributesEffective", "allowedChildClassesEffective", "sDRightsEffective")
-"""What the bound account may change (MS-ADTS section 3.1.1.4.5.19 and its neighbours)."""
+"""What the bound account may change (MS-ADTS section 3.1.1.4.5, constructed attributes)."""
 _SHOWN = 5
 
 

@@ -80,7 +80,11 @@ def _ace(kind: int, body: bytes) -> _Ace:
 
 
 class Sight:
-    """Tells what the bind account may see. Whatever cannot be found out is not seen. Methods raise SourceUnavailable."""
+    """Tells what the bind account may see. Whatever cannot be found out is not seen. Methods raise SourceUnavailable.
+
+    An entry is visible to whoever may list the contents of the one above; a value that may not be read counts as not there, in answers
+    and in filters (MS-ADTS section 3.1.1.4.3).
+    """
 
     def __init__(self, line: Callable[[], Line], root: Root) -> None:
         self._line, self._root = line, root
@@ -109,7 +113,7 @@ class Sight:
         return _first(entries, "ntsecuritydescriptor")
 
     def _own_sids(self) -> frozenset[bytes]:
-        """Return the SIDs of the bind account and of whatever it is in: the root DSE tells (MS-ADTS section 3.1.1.3.2.23)."""
+        """Return the SIDs of the bind account and of whatever it is in: the root DSE tells (MS-ADTS section 3.1.1.3.2)."""
         if self._sids is None:
             entries, _ = self._line().fetch(Search("", ANYTHING, ["tokenGroups"], scope="entry"))
             told = {sid for entry in entries for sid in entry.attributes.get("tokengroups", ())}
