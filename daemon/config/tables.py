@@ -155,7 +155,7 @@ LDAP = Table(
     {
         **_ANY_SOURCE,
         "urls": Field(texts(), required=True),
-        "vendor": Field(choice("auto", "openldap", "389ds", "freeipa", "generic", later=("ad",)), "auto"),
+        "vendor": Field(choice("auto", "openldap", "389ds", "freeipa", "ad", "generic"), "auto"),
         "tls": Field(choice("ldaps", "starttls", "plain"), "ldaps"),
         "allow_plaintext": Field(flag, False),
         "ca_file": Field(text, ""),
@@ -163,7 +163,7 @@ LDAP = Table(
         "key_file": Field(text, ""),
         "bind_dn": Field(text, ""),
         "password_file": Field(text, ""),
-        "sasl": Field(choice("", later=("external", "gssapi")), ""),
+        "sasl": Field(choice("", "external", later=("gssapi",)), ""),
         "base": Field(optional_dn, ""),
         "bases": Field(texts(dn), []),
         "filter": Field(ldap_filter),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install the programs that the tests run for real (OpenLDAP, curl …), without starting or enabling any of them.
+# Install the programs that the tests run for real (OpenLDAP, Samba, curl …), without starting or enabling any of them.
 # Does nothing when all are there. Needs apt-get and root, or a sudo that asks for no password.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -17,6 +17,9 @@ need dash dash
 need original-awk original-awk
 need busybox busybox
 need shellcheck shellcheck
+need samba samba-ad-dc
+provision=/usr/share/samba/setup/provision.ldif
+[ -e $provision ] || packages+=(samba-ad-provision)
 [ ${#packages[@]} = 0 ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
