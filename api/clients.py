@@ -26,7 +26,7 @@ class Clients:
 
     def address(self, peer: str, headers: Headers) -> str:
         """Return the client's address in its shortest spelling, "" for a peer on the unix socket."""
-        if peer and not (self._trusted and self._is_trusted(peer)):
+        if not self.is_proxy(peer):
             return _plain(peer)
         hops = [hop.strip() for name, value in headers if name == b"x-forwarded-for" for hop in value.decode("latin-1").split(",")]
         client = _plain(peer)
@@ -38,6 +38,10 @@ class Clients:
             if not self._is_trusted(client):
                 break
         return client
+
+    def is_proxy(self, peer: str) -> bool:
+        """Tell whether a peer is believed what it says of others: on the unix socket, or named in trusted_proxies."""
+        return not peer or (bool(self._trusted) and self._is_trusted(peer))
 
     def is_local(self, peer: str, headers: Headers) -> bool:
         """Tell whether the request comes from this machine and was not passed on for somebody else."""

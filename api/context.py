@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from api.audit import AuditLog
 from api.auth.fanout import Fanout
+from api.auth.published import Published
 from api.metrics import Metrics
 from api.settings import ApiSettings
 from sync.store.engine import Store
@@ -30,4 +31,5 @@ class ApiContext:
     jwks: bytes = b'{"keys":[]}'
     """The public halves of what signs key values, as JSON."""
     metrics: Metrics = field(default_factory=Metrics)
+    published: Published = field(default_factory=Published)
     fanout: Fanout = field(default_factory=Fanout)

@@ -9,7 +9,8 @@ from litestar import Request
 from litestar.datastructures import State
 
 from api.auth.fanout import FanoutAlarm
-from api.auth.passes import PassCheck
+from api.auth.foreign import ForeignIssuers
+from api.auth.own import OwnIssuer
 from api.auth.uses import Uses
 from api.clients import Clients, Headers, HostNames
 from api.context import ApiContext
@@ -24,7 +25,8 @@ class Desk:
 
     def __init__(self, context: ApiContext) -> None:
         self.context = context
-        self.passes = PassCheck(context.settings, context.store.now)
+        self.own = OwnIssuer(context.settings, context.store.now)
+        self.foreign = ForeignIssuers(context.settings, context.published, context.store.now)
         self.uses = Uses(context.store)
         self.alarm = FanoutAlarm(context.fanout, context.store, context.metrics)
         self.throttle = Throttle()
@@ -32,6 +34,8 @@ class Desk:
         self.hosts = HostNames(context.settings)
         self.looks = CapacityLimiter(4)
         """Threads for looking at the store that do not wait behind writes."""
+        proxy = context.settings.proxy
+        self._assertion = proxy.header.encode() if proxy is not None else None
         self.streams = 0
         """How many event streams are open."""
 
@@ -40,6 +44,13 @@ class Desk:
         peer = scope.get("client")
         headers: Headers = scope["headers"]
         return self.clients.address(peer[0] if peer else "", headers)
+
+    def assertion(self, scope: Any) -> bytes | None:
+        """Return the header in which the sender of this request may say who asks, None when it is not to be believed."""
+        if self._assertion is None:
+            return None
+        peer = scope.get("client")
+        return self._assertion if self.clients.is_proxy(peer[0] if peer else "") else None
 
     def slow_down(self, refusal: Refusal, client: str) -> Refusal:
         """Return the refusal, or the 429 that replaces a 401 when this client has failed too often."""

@@ -79,7 +79,7 @@ class Front:
         state = scope["state"]
         caller = state.get("caller")
         self._desk.context.audit.record(
-            kind="write", event_id=event_id, role=caller.role if caller else None, caller=caller.jti if caller else None,
+            kind="write", event_id=event_id, role=caller.role if caller else None, caller=caller.id if caller else None,
             client=self._desk.client(scope), action=f"{scope['method']} {template}",
             target={**scope.get("path_params", {}), **state.get("target", {})}, status=status,
         )  # fmt: skip

@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from sync.settings import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerSettings:
+    """One `[[auth.issuer]]`: somebody else who signs tokens, and what those may do here.
+
+    Its public keys stand in `jwks` (the text of a JWKS), in `pems` (one text each), or at `jwks_url`, whose server is verified with `ca_file`
+    (None = the system's authorities). `roles` maps values of `role_claim` to roles; empty = the values are the roles.
+    """
+
+    issuer: str
+    audience: str
+    jwks_url: str = ""
+    ca_file: Path | None = None
+    jwks: str = ""
+    pems: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    may: tuple[str, ...] = ("virtual-key",)
+    key_claim: str = "vk"
+    role_claim: str = ""
+    roles: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """`[auth.proxy]`: the header in which a trusted proxy says who asks, and what of a user it must equal. `header` in lower case."""
+
+    header: str
+    match: Literal["username", "external_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +67,5 @@ class ApiSettings:
     max_body: int = 65_536
     max_streams: int = 32
     metrics_token: Secret | None = None
+    issuers: tuple[IssuerSettings, ...] = ()
+    proxy: ProxySettings | None = None

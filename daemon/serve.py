@@ -16,12 +16,14 @@ from api.app import build
 from api.audit import AuditLog
 from api.auth.fanout import Fanout
 from api.auth.minting import make_mint, public_keys
+from api.auth.published import Published
 from api.context import ApiContext
 from api.metrics import Metrics
 from daemon import handover, systemd
 from daemon.children import Children
 from daemon.clock import Clock
 from daemon.config import Config, load
+from daemon.keysets import KeySets
 from daemon.listening import Listener, listen, load_certificate, make_tls
 from daemon.process import Program, child_command
 from daemon.relay import relay, relay_forever
@@ -76,6 +78,8 @@ class Daemon:
         self._app = Exchange()
         self._web = Web(self._app, list(listeners), tls)
         self._webhooks = Webhooks(store)
+        self._published = Published()
+        self._keysets = KeySets(self._published)
         self._name = f"{socket.gethostname()}/{os.getpid()}"
         self._vault: Vault
         self._going: dict[asyncio.Task[None], str] = {}
@@ -94,6 +98,7 @@ class Daemon:
             "relay": relay_forever(self._store, self._audit), "announcer": self._announce_forever(),
         }  # fmt: skip
         await self._webhooks.follow(self._config.webhooks)
+        await self._keysets.follow(self._config.api.issuers)
         self._going = {asyncio.create_task(part, name=name): name for name, part in parts.items()}
         await self._web.ready()
         self._clock.start()
@@ -118,7 +123,7 @@ class Daemon:
         _log.info("rosterd ends", extra={"event": "daemon.stopping"})
         self._stopping.set()
         self._web.stop()
-        await asyncio.gather(asyncio.to_thread(self._clock.stop), self._children.stop(), self._webhooks.stop())
+        await asyncio.gather(asyncio.to_thread(self._clock.stop), self._children.stop(), self._webhooks.stop(), self._keysets.stop())
         for part, name in self._going.items():
             if name not in ("web", "children"):
                 part.cancel()
@@ -154,6 +159,7 @@ class Daemon:
         self._vault = vault
         await asyncio.to_thread(nodes.announce, self._store, self._name, vault.key_names)
         await self._webhooks.follow(config.webhooks)
+        await self._keysets.follow(config.api.issuers)
         self._clock.set_sources(config.sources)
         needs_restart = _needs_restart(self._config, config)
         self._config = config
@@ -166,7 +172,7 @@ class Daemon:
     def _context(self, config: Config, vault: Vault) -> ApiContext:
         return ApiContext(
             self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION, metrics=self._metrics,
-            fanout=self._fanout,
+            published=self._published, fanout=self._fanout,
             mint=make_mint(config.minting, self._store.now), jwks=public_keys(config.minting),
         )  # fmt: skip
 

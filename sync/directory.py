@@ -51,10 +51,12 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """An entry that could not be taken at all (no readable id, an id that two entries share): where it stands, and why."""
+    """An entry that could not be taken at all (no readable id, an id that two entries share, a hidden state): where it stands, and why.
+    `external_id` = its id, where that can be read."""
 
     place: str
     why: str
+    external_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

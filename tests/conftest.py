@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.servers.branch import Branch
 from tests.servers.dirsrv import Dirsrv, DirsrvTree
+from tests.servers.samba import Samba
 from tests.servers.slapd import Slapd
+
+_BRANCHES = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +62,16 @@ def freeipa_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dirsrv]
 def freeipa(freeipa_server: Dirsrv) -> DirsrvTree:
     """Return a tree as FreeIPA lays it out that belongs to this test alone."""
     return freeipa_server.plant()
+
+
+@pytest.fixture(scope="session")
+def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
+    """Return the running domain controller that all tests share, each in a branch of its own."""
+    with Samba(tmp_path_factory.mktemp("samba")).prepare() as server:
+        yield server.start()
+
+
+@pytest.fixture
+def branch(samba: Samba) -> Branch:
+    """Return a branch of the domain that belongs to this test alone."""
+    return Branch(samba, f"t{next(_BRANCHES)}")

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from sync.directory import Person
 from sync.errors import SourceIncomplete, SourceRefused
 from sync.sources.ldap.probe import probe
+from tests.servers.branch import Branch
 from tests.servers.dirsrv import DirsrvTree
 from tests.servers.slapd import Slapd
 from tests.sync.sources.ldap.corp import ask, corp, read
+from tests.sync.sources.ldap.domain import corp_ad
 
 PAGE = (Path(__file__).parent.parent / "docs/ldap.md").read_text()
 ACCOUNT = "cn=rosterd,ou=services,dc=example,dc=com"
@@ -94,3 +97,52 @@ def test_the_table_of_directories_names_tests_that_exist() -> None:
     assert len(cells) > 40
     for file, words in cells:
         assert re.search(rf"^def test_\w*{words}\w*\(", files[file], re.MULTILINE), (file, words)
+
+
+SECTION = PAGE.partition("## Active Directory")[2].partition("\n## ")[0]
+
+
+def test_the_property_sets_of_the_page_are_enough(branch: Branch) -> None:
+    """An account that may read no more of the people than everybody may, and those two sets, reads them whole."""
+    before = _domain_people(branch)
+    branch.samba.deny(branch.base, branch.samba.reader, "read")
+    assert read(corp_ad(branch)).persons == []
+    sets = re.findall(r'/I:S /G "CORP\\rosterd:RP;(.*);user"', SECTION)
+    assert len(sets) == 2
+    for name in sets:
+        branch.samba.grant_set(branch.base, branch.samba.reader, name)
+    assert _by_name(read(corp_ad(branch)).persons) == before
+
+
+def test_each_property_set_of_the_page_is_needed(branch: Branch) -> None:
+    """With one of the two missing, somebody is not read as they are."""
+    before = _domain_people(branch)
+    sets = re.findall(r"RP;(.*);user", SECTION)
+    for missing in sets:
+        branch.samba.deny(branch.base, branch.samba.reader, "read")
+        for name in sets:
+            if name != missing:
+                branch.samba.grant_set(branch.base, branch.samba.reader, name)
+        assert _by_name(read(corp_ad(branch)).persons) != before, missing
+
+
+def test_check_prints_the_commands_of_the_page(branch: Branch) -> None:
+    """The two commands that show the deleted objects are the same on the page and in check's remedy."""
+    ((path, owner), (_, grant)) = re.findall(r'dsacls "(CN=Deleted Objects,.*)" (/.*)', SECTION)
+    _domain_people(branch)
+    (remedy,) = [found.remedy for found in probe(corp_ad(branch)) if found.step == "departures"]
+    assert path.lower() == branch.samba.graveyard.lower()
+    assert f'dsacls "{branch.samba.graveyard}" {owner}' in remedy
+    assert f'dsacls "{branch.samba.graveyard}" {grant.replace("CORP", "DOMAIN").replace("rosterd", "ACCOUNT")}' in remedy
+
+
+def _domain_people(branch: Branch) -> dict[str, Person]:
+    """Make two people who use everything that is read, and return them as an ordinary account sees them."""
+    ann = branch.add_person("ann", proxyAddresses=["SMTP:ann@example.com", "smtp:a@example.com"], accountExpires="135379296000000000")
+    branch.add_person("bob", userAccountControl=546)
+    branch.add_group("crew", [ann])
+    return _by_name(read(corp_ad(branch)).persons)
+
+
+def _by_name(persons: list[Person]) -> dict[str, Person]:
+    return {person.username: person for person in persons}

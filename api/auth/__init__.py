@@ -1,1 +1,1 @@
-"""Who asks: tokens of rosterd's own issuer and virtual keys. The only door to PyJWT."""
+"""Who asks: tokens of rosterd's own issuer and of others, virtual keys, users whom a proxy asserts. The only door to PyJWT."""

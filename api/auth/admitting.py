@@ -12,7 +12,8 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from api.auth.bearers import Credential, read_credential
-from api.auth.passes import NotOurs, Pass
+from api.auth.own import NotOurs
+from api.auth.passes import Pass
 from api.desk import Desk
 from api.errors import Refusal, not_permitted, unauthenticated
 from sync.store import lookup, tokens
@@ -22,15 +23,15 @@ Admission = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who does something: the role and id of a token."""
+    """Who does something: the role of a token, and its jti; of another issuer's, that issuer and whom it speaks of."""
 
     role: str
-    jti: str
+    id: str
 
     @property
     def name(self) -> str:
         """How the store remembers who did it."""
-        return f"{self.role}:{self.jti}"
+        return f"{self.role}:{self.id}"
 
 
 def caller_of(connection: Connection) -> Caller:
@@ -71,34 +72,46 @@ async def admit_monitoring(connection: Connection, handler: BaseRouteHandler) ->
 async def _admit(connection: Connection, roles: frozenset[str]) -> None:
     desk: Desk = connection.app.state.desk
     try:
-        caller = await _identify(desk, read_credential(connection.scope["headers"]))
+        said = await _identify(desk, read_credential(connection.scope["headers"], desk.assertion(connection.scope)))
     except Refusal as refusal:
         raise desk.slow_down(refusal, desk.client(connection.scope)) from None
-    connection.scope["state"]["caller"] = caller
-    desk.uses.add(caller.jti)
-    if caller.role not in roles:
+    connection.scope["state"]["caller"] = Caller(said.role, said.caller)
+    if said.jti is not None:
+        desk.uses.add(said.jti)
+    if said.role not in roles:
         raise not_permitted()
 
 
-async def _identify(desk: Desk, credential: Credential) -> Caller:
-    """Return whose token it is. A virtual key that is good elsewhere is told that it does not reach here."""
-    store = desk.context.store
+async def _identify(desk: Desk, credential: Credential) -> Pass:
+    """Return what the caller's token says. Whoever stands for one user is good elsewhere, and told that this does not reach here."""
+    if credential.is_asserted:
+        raise not_permitted()
     try:
-        said = None if credential.is_key else desk.passes.read(credential.text)
+        said = desk.own.read(credential.text) if not credential.is_key else None
     except NotOurs:
-        credential = Credential(credential.text, True)
-        said = None
-    if credential.is_key:
-        digests = desk.context.vault.digests(credential.text)
-        found = await to_thread.run_sync(lambda: lookup.by_key(store, digests, asked=None))
-        if found is not None and found.key_active:
-            raise not_permitted()
-    if said is None or not await to_thread.run_sync(_stands, desk, said):
+        said = desk.foreign.read(credential.text)
+    if said is None or said.jti is None:
+        await to_thread.run_sync(_check_no_key, desk, credential.text, said)
+    if said is None or (said.jti is not None and not await to_thread.run_sync(_stands, desk, said.jti, said.role)):
         raise unauthenticated()
-    return Caller(said.role, said.jti)
+    return said
 
 
-def _stands(desk: Desk, said: Pass) -> bool:
+def _check_no_key(desk: Desk, value: str, said: Pass | None) -> None:
+    """Refuse what is, was or stands for a virtual key: a value that is also a token of another issuer is a key first."""
+    digests = desk.context.vault.digests(value)
+    found = lookup.by_key(desk.context.store, digests, asked=None)
+    if found is None and lookup.is_retired(desk.context.store, digests):
+        raise unauthenticated()
+    if found is None and said is not None and said.key_id is not None:
+        found = lookup.by_key_id(desk.context.store, said.key_id, issued_at=said.issued_at, asked=None)
+        if found is None:
+            raise unauthenticated()
+    if found is not None:
+        raise not_permitted() if found.key_active else unauthenticated()
+
+
+def _stands(desk: Desk, jti: str, role: str) -> bool:
     """Tell whether the store knows the token as what it says it is: whoever learns a secret cannot promote a token."""
-    row = tokens.usable(desk.context.store, said.jti)
-    return row is not None and row.role == said.role
+    row = tokens.usable(desk.context.store, jti)
+    return row is not None and row.role == role

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from api.auth.bearers import Credential
-from api.auth.passes import NotOurs, Pass
+from api.auth.own import NotOurs
+from api.auth.passes import Pass
+from api.auth.proxied import asserted_user
 from api.desk import Desk
 from api.errors import Refusal, not_permitted, unauthenticated
 from sync.address import MalformedAddress, normalise
@@ -16,13 +18,17 @@ ANY_USER = frozenset({"admin", "lookup"})
 
 
 class Trail(msgspec.Struct):
-    """What is known of a lookup so far: the audit record of it, however it ends. `caller` is a jti or the id of a key."""
+    """What is known of a lookup so far: the audit record of it, however it ends.
+
+    `caller` is a jti, the id of a key, an issuer and its subject, or the user whom a proxy asserts; `key_id` the key that the caller stands for.
+    """
 
     client: str
     role: str | None = None
     caller: str | None = None
     matched: str | None = None
     user_id: str | None = None
+    key_id: str | None = None
 
 
 class Asking:
@@ -50,17 +56,25 @@ class Asking:
         return found
 
     def _identify(self, credential: Credential) -> Found:
+        if credential.is_asserted:
+            return self._by_assertion(credential.text)
         if credential.is_key:
             return self._by_key(credential.text)
         try:
-            said = self._desk.passes.read(credential.text)
+            said = self._desk.own.read(credential.text)
         except NotOurs:
-            return self._by_key(credential.text)
+            return self._by_key(credential.text, or_foreign=True)
         if said is None:
             raise unauthenticated()
-        self._trail.role, self._trail.caller = said.role, said.jti
+        return self._by_pass(said)
+
+    def _by_pass(self, said: Pass) -> Found:
+        self._trail.role, self._trail.caller = said.role, said.caller
+        if said.key_id is not None:
+            return self._by_key_id(said)
         found = self._by_device(said) if said.role == "device" else self._by_token(said)
-        self._desk.uses.add(said.jti)
+        if said.jti is not None:
+            self._desk.uses.add(said.jti)
         return found
 
     def _by_token(self, said: Pass) -> Found:
@@ -73,7 +87,7 @@ class Asking:
                 raise not_permitted()
             raise Refusal(403, "bearer_has_no_user", "This bearer stands for no user; ask by address.")
         found = lookup.by_address(self._store, matched, jti=said.jti)
-        if not found.token_ok:
+        if said.jti is not None and not found.token_ok:
             raise unauthenticated()
         if not said.reaches(matched, self._trail.client):
             raise Refusal(403, "outside_bounds", "This token was not issued for this address, or not for this network.")
@@ -87,13 +101,35 @@ class Asking:
             raise unauthenticated()
         return self._own(found)
 
-    def _by_key(self, value: str) -> Found:
-        found = lookup.by_key(self._store, self._desk.context.vault.digests(value), asked=self._trail.matched)
+    def _by_key(self, value: str, *, or_foreign: bool = False) -> Found:
+        """Answer whoever shows a key's value. A value that is also a token of another issuer is a key first, and dead for good once rotated away."""
+        digests = self._desk.context.vault.digests(value)
+        found = lookup.by_key(self._store, digests, asked=self._trail.matched)
+        if found is None:
+            said = self._desk.foreign.read(value) if or_foreign else None
+            if said is None or lookup.is_retired(self._store, digests):
+                raise unauthenticated()
+            return self._by_pass(said)
+        self._trail.role, self._trail.caller = "key", found.key_id
+        return self._of_key(found)
+
+    def _by_key_id(self, said: Pass) -> Found:
+        return self._of_key(lookup.by_key_id(self._store, said.key_id or "", issued_at=said.issued_at, asked=self._trail.matched))
+
+    def _by_assertion(self, name: str) -> Found:
+        """Answer whom a trusted proxy names: exactly one user, or nobody."""
+        self._trail.role = "proxy"
+        found = asserted_user(self._desk, name, self._trail.matched)
         if found is None:
             raise unauthenticated()
-        self._trail.role, self._trail.caller = "key", found.key_id
-        if not found.key_active:
+        self._trail.caller = found.user_id
+        return self._own(found)
+
+    def _of_key(self, found: Found | None) -> Found:
+        """Let an active key see its user."""
+        if found is None or not found.key_active:
             raise unauthenticated()
+        self._trail.key_id = found.key_id
         return self._own(found)
 
     def _own(self, found: Found) -> Found:
@@ -104,7 +140,7 @@ class Asking:
         return found
 
     def _check_stands(self, said: Pass) -> None:
-        if tokens.usable(self._store, said.jti) is None:
+        if said.jti is not None and tokens.usable(self._store, said.jti) is None:
             raise unauthenticated()
 
     def _check_address(self) -> None:

@@ -45,7 +45,10 @@ BY_BOUND = "max_users"
 
 @dataclass(frozen=True, slots=True)
 class Fan:
-    """What is to be told of a token: `why` = the address that is new to it, as it is compared, or BY_BOUND."""
+    """What is to be told of a token (`jti`; of another issuer: that issuer and its subject).
+
+    `why` = the address that is new to it, as it is compared, or BY_BOUND.
+    """
 
     role: str
     jti: str
@@ -88,15 +91,15 @@ class Fanout:
 
     def admit(self, said: Pass, user_id: str, client: str, now: int) -> None:
         """Count that a token is about to be shown the keys of a user, `now` in ms. Raises Refusal for one user more than the token may read."""
-        if said.max_users is not None and not self._of(said.jti, now).take(user_id, now, said.max_users):
-            self._tell(Fan(said.role, said.jti, client, BY_BOUND, said.max_users), now)
+        if said.max_users is not None and not self._of(said.caller, now).take(user_id, now, said.max_users):
+            self._tell(Fan(said.role, said.caller, client, BY_BOUND, said.max_users), now)
             raise Refusal(403, "too_many_users", "Within 24 hours this token has read as many different users as it may.")
-        place = (said.jti, neighbourhood(client) or "local")
+        place = (said.caller, neighbourhood(client) or "local")
         if self._told.get(place, 0) > now:
             return
         if not self._at(place).take(user_id, now, MANY):
             del self._places[place]
-            self._tell(Fan(said.role, said.jti, client, place[1], MANY + 1), now)
+            self._tell(Fan(said.role, said.caller, client, place[1], MANY + 1), now)
 
     def _of(self, jti: str, now: int) -> Window:
         window = self._bounded.get(jti)

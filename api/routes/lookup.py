@@ -92,7 +92,7 @@ def _answer(scope: Any, segment: str | None) -> ASGIApp:
     trail = Trail(desk.client(scope))
     outcome, began = "", time.perf_counter()
     try:
-        reply, outcome = _look_up(desk, scope["headers"], segment, trail)
+        reply, outcome = _look_up(desk, scope["headers"], desk.assertion(scope), segment, trail)
         return reply
     except Exception as error:
         refusal = desk.slow_down(refuse(error, event_id), trail.client)
@@ -103,14 +103,14 @@ def _answer(scope: Any, segment: str | None) -> ASGIApp:
         desk.context.metrics.count_lookup(outcome, time.perf_counter() - began)
 
 
-def _look_up(desk: Desk, headers: Any, segment: str | None, trail: Trail) -> tuple[Reply, str]:
-    credential = read_credential(headers)
+def _look_up(desk: Desk, headers: Any, assertion: bytes | None, segment: str | None, trail: Trail) -> tuple[Reply, str]:
+    credential = read_credential(headers, assertion)
     try:
         address = None if segment is None else decode_segment(segment, "email")
     except Refusal:
         address = ""  # no address either; but first the caller is identified
     found = Asking(desk, address, trail).find(credential)
-    own = trail.caller if trail.role == "key" and desk.context.settings.key_sees == "own" else None
+    own = trail.key_id if desk.context.settings.key_sees == "own" else None
     return _reply(desk, headers, found, own)
 
 
@@ -137,7 +137,8 @@ def _reply(desk: Desk, headers: Any, found: Found, own: str | None) -> tuple[Rep
 
 def _record(desk: Desk, event_id: str, trail: Trail, outcome: str) -> None:
     asked = desk.context.vault.tag("asked", trail.matched.encode()) if trail.matched is not None else None
+    stands_for = {"key_id": trail.key_id} if trail.role == "virtual-key" else {}
     desk.context.audit.record(
         kind="lookup", event_id=event_id, role=trail.role, caller=trail.caller, client=trail.client, asked=asked, user_id=trail.user_id,
-        outcome=outcome,
+        outcome=outcome, **stands_for,
     )  # fmt: skip

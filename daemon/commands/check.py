@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import click
 
@@ -10,7 +11,7 @@ from daemon.commands.looking import Checked, check_config, check_store, kept_ven
 from daemon.commands.opening import become_owner
 from daemon.commands.options import config_path, takes_json
 from daemon.config import Config, load
-from daemon.printing import is_terminal, print_json, safe, say
+from daemon.printing import is_terminal, plural, print_json, safe, say
 from sync.errors import ConfigError, NotFound
 from sync.settings import SourceSettings
 
@@ -38,7 +39,7 @@ def check(source: str | None, offline: bool, as_json: bool) -> int:
         raise
     chosen = _chosen(config, source)
     found: list[Checked] = []
-    for checked in _everything(config, chosen, offline):
+    for checked in _everything(config, chosen, offline, alone=source is not None):
         found.append(checked)
         if not as_json:
             _print(checked)
@@ -47,12 +48,37 @@ def check(source: str | None, offline: bool, as_json: bool) -> int:
     return _status(found)
 
 
-def _everything(config: Config, sources: list[SourceSettings], offline: bool) -> Iterator[Checked]:
+def _everything(config: Config, sources: list[SourceSettings], offline: bool, *, alone: bool) -> Iterator[Checked]:
     yield from check_config(config)
     yield from check_store(config)
+    if not offline and not alone:
+        yield from _check_issuers(config)
     for source in sources:
         if not offline:
             yield from _check_source(config, source)
+
+
+def _check_issuers(config: Config) -> Iterator[Checked]:
+    """Tell which issuers publish their keys: until one of them has, its tokens are nobody's."""
+    followed = [issuer for issuer in config.api.issuers if issuer.jwks_url]
+    if not followed:
+        return
+    import asyncio
+
+    from daemon.keysets import Unfetched, fetch, read_keys
+
+    for issuer in followed:
+        try:
+            keys = read_keys(asyncio.run(fetch(issuer)))
+        except Unfetched as unfetched:
+            remedy = "Correct jwks_url or jwks_ca_file, or let this machine reach it; until then its tokens are answered 401."
+            yield Checked("key set", "failed", f"{issuer.jwks_url}: {unfetched}", remedy, issuer.issuer)
+            continue
+        usable = sum(not key.algorithms.isdisjoint(issuer.algorithms) for key in keys.keys)
+        left_out = f"; left out: {', '.join(keys.unusable)}" if keys.unusable else ""
+        state: Literal["ok", "warning"] = "ok" if usable and not left_out else "warning"
+        remedy = "" if usable else "No key is for one of its algorithms: correct algorithms."
+        yield Checked("key set", state, f"{plural(len(keys.keys), 'key')}, {usable} of them for its algorithms{left_out}", remedy, issuer.issuer)
 
 
 def _check_source(config: Config, source: SourceSettings) -> Iterator[Checked]:

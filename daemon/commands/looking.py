@@ -45,6 +45,7 @@ def check_config(config: Config) -> Iterator[Checked]:
     if not config.policies:
         yield Checked("policies", "warning", "no [[keys.issue]]: nobody is given a key by a sync", "Add one, unless every key is issued by hand.")
     yield from _check_listening(config)
+    yield from _check_proxy(config)
     certificate = config.http.tls_cert_file
     yield _check_certificate(config, certificate) if certificate else Checked("tls", "ok", "not spoken by rosterd itself")
     yield Checked("token secrets", "ok", plural(len(config.api.secrets), "secret"))
@@ -141,6 +142,20 @@ def _check_listening(config: Config) -> Iterator[Checked]:
         yield Checked("listening", "warning", f"[http] host = {http.host} without TLS: keys and tokens cross the network in the clear", remedy)
     else:
         yield Checked("listening", "ok", f"{http.host} port {http.port}{f' and {http.unix_socket}' if http.unix_socket else ''}")
+
+
+def _check_proxy(config: Config) -> Iterator[Checked]:
+    """Tell how many could assert users: for X-Forwarded-For a whole network may be good enough, for this it is not."""
+    if config.api.proxy is None:
+        return
+    trusted = [ipaddress.ip_network(one) for one in config.http.trusted_proxies]
+    wide = [str(network) for network in trusted if network.num_addresses > 1]
+    if wide:
+        remedy = "Name the proxy's own address in trusted_proxies, or let it come through [http] unix_socket."
+        yield Checked("proxy", "warning", f"every address of {', '.join(wide)} may say that it is anybody ([auth.proxy])", remedy)
+    else:
+        where = [*([str(config.http.unix_socket)] if config.http.unix_socket else []), *map(str, config.http.trusted_proxies)]
+        yield Checked("proxy", "ok", f"users are asserted in {config.api.proxy.header}, from {', '.join(where)}")
 
 
 def _check_certificate(config: Config, file: Path) -> Checked:

@@ -34,6 +34,12 @@ class Files:
         """Return a file of several secrets."""
         return self._try(section, key, read, ()) or ()
 
+    def texts(self, section: Section, key: str, longest: int) -> tuple[str, ...]:
+        """Return what stands in a file, or in each of a list of files, that anybody may read; at most `longest` octets each."""
+        named = [section[key]] if isinstance(section[key], str) else section[key]
+        found = [self._try_one(section, key, written, lambda path: _read_text(path, longest), "") for written in named]
+        return tuple(text for text in found if text)
+
     def path(self, section: Section, key: str) -> Path | None:
         """Return a file that can be read, None where the key is empty."""
         return self._try(section, key, _readable, None)
@@ -43,13 +49,30 @@ class Files:
         return self._try(section, key, _readable_secret, None)
 
     def _try(self, section: Section, key: str, use: Callable[[Path], _T], otherwise: _T) -> _T | None:
-        if not section[key] or key in section.wrong:
+        return self._try_one(section, key, section[key], use, otherwise)
+
+    def _try_one(self, section: Section, key: str, written: str, use: Callable[[Path], _T], otherwise: _T) -> _T | None:
+        if not written or key in section.wrong:
             return None
         try:
-            return use(place(section[key], self.folder))
+            return use(place(written, self.folder))
         except Wrong as wrong:
             section.problem(key, str(wrong))
             return otherwise
+
+
+def _read_text(path: Path, longest: int) -> str:
+    with _readable(path).open("rb") as file:
+        raw = file.read(longest + 1)
+    if len(raw) > longest:
+        raise Wrong(f"{path} is larger than {longest // 1024} KiB; is it the right file?")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise Wrong(f"{path} is no UTF-8 text") from None
+    if not text.strip():
+        raise Wrong(f"{path} is empty")
+    return text
 
 
 def _readable(path: Path) -> Path:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from api.settings import ApiSettings
 from daemon.config.files import Files
+from daemon.config.issuers import build_issuers, build_proxy
 from daemon.config.reader import Section
 from daemon.config.secretfiles import several_lines
 from daemon.config.settings import AuditSettings, HttpSettings
@@ -95,6 +96,8 @@ def build_api(section: Section, http: HttpSettings, files: Files) -> ApiSettings
         trusted_proxies=http.trusted_proxies,
         public_url=http.public_url,
         metrics_token=http.metrics_token,
+        issuers=build_issuers(section.lists["issuer"], section["issuer"], files),
+        proxy=build_proxy(section.tables["proxy"], http),
     )
 
 

@@ -96,16 +96,33 @@ def _url_mistake(url: str, scheme: str) -> str:
 
 
 def _check_bind(section: Section) -> None:
+    if section["sasl"] == "external":
+        _check_external(section)
+    else:
+        _check_password(section)
+    if bool(section["cert_file"]) != bool(section["key_file"]):
+        section.problem("cert_file" if section["key_file"] else "key_file", "is missing; cert_file and key_file go together")
+    if section["tls"] == "plain" and (section["ca_file"] or section["cert_file"]):
+        section.problem("tls", 'is "plain", which uses no certificate; take ca_file, cert_file and key_file out')
+
+
+def _check_password(section: Section) -> None:
     if section["bind_dn"] and not section["password_file"]:
         section.problem("password_file", "is missing; with bind_dn alone a directory binds anonymously and shows less")
     if section["password_file"] and not section["bind_dn"]:
         section.problem("bind_dn", "is missing; password_file needs it")
     if section["tls"] == "plain" and section["password_file"] and not section["allow_plaintext"]:
         section.problem("tls", 'is "plain": the password would travel in the clear; use "ldaps" or "starttls", or set allow_plaintext = true')
-    if bool(section["cert_file"]) != bool(section["key_file"]):
-        section.problem("cert_file" if section["key_file"] else "key_file", "is missing; cert_file and key_file go together")
-    if section["tls"] == "plain" and (section["ca_file"] or section["cert_file"]):
-        section.problem("tls", 'is "plain", which uses no certificate; take ca_file, cert_file and key_file out')
+
+
+def _check_external(section: Section) -> None:
+    for key in ("bind_dn", "password_file"):
+        if section[key]:
+            section.problem(key, 'stands beside sasl = "external", where the client certificate says who binds; take it out')
+    if section["tls"] == "plain":
+        section.problem("tls", 'is "plain", and sasl = "external" needs the client certificate that only TLS carries')
+    elif not section["cert_file"]:
+        section.problem("cert_file", 'is missing; sasl = "external" binds by it')
 
 
 def _bases(section: Section) -> tuple[str, ...]:

@@ -51,21 +51,21 @@ HTTP = Table(
     }
 )
 AUDIT = Table({"file": Field(text, ""), "keep": Field(duration, "90d")})
-PROXY = Table({"header": Field(some, "X-Remote-User"), "match": Field(choice("username", "external_id"), "username")}, later=True)
+PROXY = Table({"header": Field(some, "X-Remote-User"), "match": Field(choice("username", "external_id"), "username")}, optional=True)
 ISSUER = Table(
     {
         "issuer": Field(some, required=True),
         "audience": Field(some, required=True),
         "jwks_url": Field(text, ""),
+        "jwks_ca_file": Field(text, ""),
         "jwks_file": Field(text, ""),
         "public_key_files": Field(texts(), []),
         "algorithms": Field(texts(choice("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")), ["RS256", "ES256", "EdDSA"]),
-        "may": Field(texts(), ["virtual-key"]),
+        "may": Field(texts(choice("virtual-key", "lookup", "operator", "admin")), ["virtual-key"]),
         "key_claim": Field(text, "vk"),
         "role_claim": Field(text, ""),
         "roles": Field(mapping, {}),
     },
-    later=True,
 )
 AUTH = Table(
     {
@@ -155,7 +155,7 @@ LDAP = Table(
     {
         **_ANY_SOURCE,
         "urls": Field(texts(), required=True),
-        "vendor": Field(choice("auto", "openldap", "389ds", "freeipa", "generic", later=("ad",)), "auto"),
+        "vendor": Field(choice("auto", "openldap", "389ds", "freeipa", "ad", "generic"), "auto"),
         "tls": Field(choice("ldaps", "starttls", "plain"), "ldaps"),
         "allow_plaintext": Field(flag, False),
         "ca_file": Field(text, ""),
@@ -163,7 +163,7 @@ LDAP = Table(
         "key_file": Field(text, ""),
         "bind_dn": Field(text, ""),
         "password_file": Field(text, ""),
-        "sasl": Field(choice("", later=("external", "gssapi")), ""),
+        "sasl": Field(choice("", "external", later=("gssapi",)), ""),
         "base": Field(optional_dn, ""),
         "bases": Field(texts(dn), []),
         "filter": Field(ldap_filter),

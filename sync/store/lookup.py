@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import groupby
+from typing import Any, Literal
 
 import msgspec
 
@@ -57,6 +58,9 @@ _HOLDS = """exists (select 1 from claim c where c.matched = :asked and c.user_id
 _BY_USER = f"""{_COLUMNS} {_HOLDS} from (select 1) left join "user" u on u.id = :user_id {_USER}"""
 _BEARER = f"""{_COLUMNS} {_HOLDS}, b.id, b.enabled, b.expires_at
 from virtual_key b join "user" u on u.id = b.user_id {_USER} where b.deleted_at is null and"""
+_NAMED = """{columns} {holds} from "user" u {user} where {sources} u.{column} = :name and u.state <> 'removed'"""
+_SOURCES = {"username": "", "external_id": "u.source in (select name from source) and"}  # each by an index that is there
+_BY_NAME = {column: _NAMED.format(columns=_COLUMNS, holds=_HOLDS, user=_USER, sources=_SOURCES[column], column=column) for column in _SOURCES}
 _BY_KEY = """{bearer} b.id in (select id from virtual_key where digest in ({digests})
   union all select key_id from retired_value where digest in ({digests}) and until > :now)"""
 _BY_KEY_ID = f"{_BEARER} b.id = :key_id and (b.rotated_at is null or b.rotated_at <= :issued_at)"
@@ -83,6 +87,23 @@ def by_user(store: Store, user_id: str, *, asked: str | None, jti: str | None) -
     found = _found(rows, now)
     found.holds_asked = bool(rows[0][16])
     return found
+
+
+def by_name(store: Store, column: Literal["username", "external_id"], name: str, *, asked: str | None) -> list[Found]:
+    """Return the users of this name, of whichever source, compared as it was spelt by the directory.
+
+    Removed users have no name any more, and whoever is missing gives way to who has it now.
+    """
+    now = store.now()
+    rows = store.query(_BY_NAME[column], {"name": name, "jti": None, "asked": asked, "now": now})
+    shown = [row for row in rows if row[3] != "missing"] or rows
+    users = []
+    for _, group in groupby(sorted(shown, key=_user_of), key=_user_of):
+        own = list(group)
+        found = _found(own, now)
+        found.holds_asked = bool(own[0][16])
+        users.append(found)
+    return users
 
 
 def by_key(store: Store, digests: Sequence[bytes], *, asked: str | None) -> Found | None:
@@ -128,6 +149,10 @@ def _found(rows: list[Any], now: int) -> Found:
     keys.sort(key=lambda key: not key.is_active)
     outcome = "user_removed" if state == "removed" else "found"
     return Found(outcome, token is not None, user_id, email, source, read_at, standing, False, keys)
+
+
+def _user_of(row: Any) -> str:
+    return str(row[1])
 
 
 def _past(at: int | None, now: int) -> bool:

@@ -155,7 +155,7 @@ class Running:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return wait_for(lambda: re.search(r"at=(https?://\S+?),?\s", self.log), "the address")[1]  # type: ignore[no-any-return]
+        return wait_for(lambda: re.search(r'at="?(https?://[^\s,"]+)', self.log), "the address")[1]  # type: ignore[no-any-return]
 
     def get(self, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
         """Ask it."""

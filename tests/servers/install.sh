@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install the programs that the tests run for real (OpenLDAP, curl …), without starting or enabling any of them.
+# Install the programs that the tests run for real (OpenLDAP, Samba, curl …), without starting or enabling any of them.
 # Does nothing when all are there; packages named as arguments come too. Needs apt-get and root, or a sudo that asks for no password.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -11,11 +11,15 @@ need ldapsearch ldap-utils
 need ns-slapd 389-ds-base
 need curl curl
 need openssl openssl
+need nginx nginx
 need systemd-analyze systemd
 need dash dash
 need original-awk original-awk
 need busybox busybox
 need shellcheck shellcheck
+need samba samba-ad-dc
+provision=/usr/share/samba/setup/provision.ldif
+[ -e $provision ] || packages+=(samba-ad-provision)
 for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || packages+=("$package"); done
 [ ${#packages[@]} = 0 ] && exit 0
 
@@ -37,6 +41,8 @@ if [[ " ${packages[*]} " == *" slapd "* ]] && command -v debconf-set-selections 
 fi
 "${sudo[@]}" apt-get update -q >/dev/null
 "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}" >/dev/null
-if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" slapd "* ]]; then
-  "${sudo[@]}" systemctl disable -q slapd 2>/dev/null || true
-fi
+for service in slapd nginx; do
+  if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" $service "* ]]; then
+    "${sudo[@]}" systemctl disable -q $service 2>/dev/null || true
+  fi
+done

@@ -25,12 +25,14 @@ class Garbled(ValueError):
 class Entry:
     """One record as the directory speaks it: `attributes` by lower-case type without options, values as raw octets,
     those of the type itself before those with an option (mail;lang-en). `too_big` = only the DN could be had; `cut` = an
-    attribute came in part (member;range=0-1499, as Active Directory sends what has many values)."""
+    attribute came in part (member;range=0-1499, as Active Directory sends what has many values), and `rest` = the number of the
+    value with which its next part begins, 0 if this was the last."""
 
     dn: str
     attributes: dict[str, list[bytes]] = field(default_factory=dict)
     too_big: bool = False
     cut: bool = False
+    rest: int = 0
 
     def texts(self, attribute: str) -> list[str]:
         """Return the values of a (lower-case) attribute that are UTF-8."""
@@ -116,16 +118,17 @@ class EntryReader:
             raise Garbled("an entry has no DN")
         _, first, end = header(data, at, end)
         try:
-            attributes, cut = self._attributes(data, first, end)
-            return Entry(read_dn(data[start:at]), attributes, cut=cut)
+            attributes, ranges = self._attributes(data, first, end)
+            dn = read_dn(data[start:at])
+            return Entry(dn, attributes, cut=True, rest=max(map(_rest, ranges))) if ranges else Entry(dn, attributes)
         except IndexError:
             raise Garbled("an attribute is cut off") from None
 
-    def _attributes(self, data: bytes, at: int, end: int) -> tuple[dict[str, list[bytes]], bool]:
-        """Return the attributes between `at` and `end`, and whether one came in part: three nested sequences, walked in place, since every
-        read spends its time here."""
+    def _attributes(self, data: bytes, at: int, end: int) -> tuple[dict[str, list[bytes]], list[str]]:
+        """Return the attributes between `at` and `end`, and the ranges of those that came in part: three nested sequences, walked in
+        place, since every read spends its time here."""
         attributes: dict[str, list[bytes]] = {}
-        names, cut = self._names, False
+        names, ranges = self._names, list[str]()
         while at < end:
             at, stop = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, end)[1:]
             start, at = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, stop)[1:]
@@ -138,11 +141,12 @@ class EntryReader:
             if at != stop or stop > end:
                 raise Garbled("a value is longer than what holds it")
             if option:
-                cut = cut or (option.startswith("range=") and option != "range=0-*")
+                if option.startswith("range=") and option != "range=0-*":
+                    ranges.append(option)
                 attributes.setdefault(name, []).extend(values)
             else:
                 attributes[name] = values + attributes.get(name, []) if name in attributes else values
-        return attributes, cut
+        return attributes, ranges
 
     def _learn(self, raw: bytes) -> tuple[str, str]:
         kind, semicolon, option = raw.decode("ascii", "backslashreplace").lower().partition(";")
@@ -150,6 +154,12 @@ class EntryReader:
             self._names.clear()
         known = self._names[raw] = (kind, option or semicolon)
         return known
+
+
+def _rest(option: str) -> int:
+    """Return the number of the value that follows a range (range=0-1499, range=1500-*; MS-ADTS section 3.1.1.3.1.3.3), 0 for the last one."""
+    last = option.rpartition("-")[2]
+    return int(last) + 1 if last.isascii() and last.isdigit() and len(last) < 10 else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,9 @@ class Collector:
     def _add(self, seen: Person | Refused) -> None:
         if isinstance(seen, Refused):
             self._refused.append(seen)
-            self.without_id += 1
-            self._first_without_id = self._first_without_id or f"{seen.place} {seen.why}"
+            if not seen.external_id:
+                self.without_id += 1
+                self._first_without_id = self._first_without_id or f"{seen.place} {seen.why}"
         elif self._met.add(seen.external_id):
             self._persons.append(seen)
         else:

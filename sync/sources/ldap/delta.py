@@ -55,6 +55,8 @@ class Follower:
         """Return from where on changes can be asked for, as of now. Raises NoWay, SourceUnavailable."""
         if not self._root.attributes:
             raise NoWay("no incremental read: the root DSE is hidden, so nothing says what the server can be asked")
+        if self._dialect.vendor.by_sid:
+            raise NoWay("no incremental read: the times that Active Directory keeps are each controller's own, so it is read in full")
         groups = self._dialect.group_search.base
         if groups and not any(is_under(groups, place) for place in self._places()):
             raise NoWay("no incremental read: groups stand elsewhere than people, and their changes could not be seen")

@@ -21,6 +21,7 @@ _TYPES = {
 _PLAIN = re.compile(r'[^\\",;+<>=#\x00-\x1f\x7f-\U0010ffff]+=[^\\",;+<>=#\x00-\x1f\x7f-\U0010ffff]+')
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)*")
 _HEX = re.compile(r"[0-9A-Fa-f]{2}")
+_FIRST_LEVEL = re.compile(r"(?:[^\\,]|\\.)*,\s*", re.DOTALL)
 _SPACES = re.compile(r"\s+")
 
 
@@ -51,6 +52,11 @@ def normalise_dn(text: str) -> str:
 def parent_of(text: str) -> str:
     """Return the compared form of the DN above, "" above the first level. Raises MalformedDn."""
     return _written(parse_dn(text)[1:])
+
+
+def above(text: str) -> str:
+    """Return the DN above as it was written, "" above the first level: to ask for it, where `parent_of` is to compare it."""
+    return _FIRST_LEVEL.sub("", text, count=1) if _FIRST_LEVEL.match(text) else ""
 
 
 def is_under(dn: str, base: str) -> bool:

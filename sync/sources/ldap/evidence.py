@@ -10,8 +10,9 @@ from sync.directory import Absent, Finding
 from sync.sources.ldap import translate
 from sync.sources.ldap.ber import Done, Entry
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.descriptors import Sight, attributes_of
 from sync.sources.ldap.dialect import Dialect
-from sync.sources.ldap.dn import is_under, same_dn
+from sync.sources.ldap.dn import above, is_under, same_dn
 from sync.sources.ldap.filters import ANYTHING, both, negation
 from sync.sources.ldap.root import Root
 
@@ -34,6 +35,7 @@ class Inquiry:
     def __init__(self, bases: Sequence[str], line: Callable[[], Line], root: Callable[[Line], Root], dialect: Dialect) -> None:
         self._bases, self._line, self._root, self._words = bases, line, root, dialect
         self._id = dialect.id
+        self._sight = Sight(line, root(line())) if dialect.vendor.descriptors else None
 
     def findings(self, absent: Iterable[Absent]) -> Iterator[Finding]:
         """Yield one finding for each. Raises SourceUnavailable."""
@@ -94,7 +96,9 @@ class Inquiry:
         found: dict[str, str] = {}
         if ids and self._words.vendor.tombstones:
             for place in sighting.looked:
-                asked = Search(place, both(self._words.vendor.tombstones, self._words.with_ids(ids)), [self._id])
+                vendor = self._words.vendor
+                shown = ((vendor.shows_deleted, True, None),) if vendor.shows_deleted else ()
+                asked = Search(place, both(vendor.tombstones, self._words.with_ids(ids)), [self._id], controls=shown)
                 self._line().search(asked, lambda entry: found.update((one, entry.dn) for one in self._ids_of(entry)))
         return found
 
@@ -126,7 +130,7 @@ class Inquiry:
         where = f"{self._named(person)} was found at {places[0]}"
         if person.external_id in matching:
             return _unproven(person, "the directory contradicts itself: it shows the entry now, but did not while it was read", where)
-        if person.external_id in outside_filter:
+        if person.external_id in outside_filter and self._may_judge(places[0]):
             said = f"{where}; it does not match {self._words.filter}, it matches its negation"
             return Finding(person.external_id, "departed", "no longer matches the filter", said)
         return _unproven(person, "the entry is there, but what the filter asks for is hidden from the bind account", where)
@@ -138,6 +142,8 @@ class Inquiry:
             return _unproven(person, "the place where the entry last stood is not known")
         entries, done = self._line().fetch(Search(person.place, ANYTHING, [self._id], scope="entry"))
         asked = f"no {self._named(person)} under {' or '.join(looked)}; asked for {person.place}: {translate.result_name(done.code)}"
+        if done.code == 32 and self._sight:
+            return self._ask_above(person, self._sight, asked)
         if done.code == 32 and done.matched and is_under(person.place, done.matched) and not same_dn(person.place, done.matched):
             return Finding(person.external_id, "departed", "is gone from the directory", f"{asked}, the nearest entry is {done.matched}")
         if done.code == 32:
@@ -145,6 +151,24 @@ class Inquiry:
         if done.code:
             return _unproven(person, "the directory does not let the bind account see the place where the entry last stood", asked)
         return self._judge_occupant(person, entries, asked)
+
+    def _may_judge(self, place: str) -> bool:
+        """Tell whether a negation of the filter that matches means what it says, where hidden values count as none."""
+        return self._sight is None or self._sight.reads(place, attributes_of(self._words.filter))
+
+    def _ask_above(self, person: Absent, sight: Sight, asked: str) -> Finding:
+        """Judge by the nearest entry above that is shown: if the account sees whatever stands right below that, the rest of the way is gone."""
+        place = above(person.place)
+        while place:
+            entries, done = self._line().fetch(Search(place, ANYTHING, ["1.1"], scope="entry"))
+            if done.code == 0 and entries and sight.lists(place):
+                said = f"{asked}; the bind account may list whatever stands below {place}"
+                return Finding(person.external_id, "departed", "is gone from the directory", said)
+            if done.code != 32:
+                break
+            place = above(place)
+        where = place or "the top of the directory"
+        return _unproven(person, f"the bind account may not list what stands below {where}, and hidden entries look like none there", asked)
 
     def _judge_occupant(self, person: Absent, entries: list[Entry], asked: str) -> Finding:
         ids = {one for entry in entries for one in self._ids_of(entry)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -47,16 +48,37 @@ def _write_nsuniqueid(text: str) -> str:
     return "{}-{}{}-{}{}-{}".format(*found.groups()) if found else text
 
 
+def _read_guid(value: bytes) -> str | None:
+    return str(uuid.UUID(bytes_le=value)) if len(value) == 16 else None
+
+
+def _write_guid(text: str) -> str | bytes:
+    try:
+        return uuid.UUID(text).bytes_le
+    except ValueError:
+        return text
+
+
+def _read_proxy(value: str) -> tuple[str, bool] | None:
+    kind, _, address = value.partition(":")
+    return (address.strip(" "), kind == "SMTP") if kind.lower() == "smtp" else None
+
+
 TEXT = IdForm(_read_text, lambda text: text)
 """Printable ASCII without spaces, compared without case: entryUUID, ipaUniqueID, numbers."""
 NSUNIQUEID = IdForm(_read_nsuniqueid, _write_nsuniqueid)
 """389 hyphenates its UUIDs in its own way (7d20f241-e71011f1-88aed252-9d7bea04). Kept as the UUID that they are, since content
 synchronisation (syncUUID, RFC 4533) sends the same one as 16 octets."""
+GUID = IdForm(_read_guid, _write_guid)
+"""Active Directory's objectGUID, 16 octets whose first three fields stand little-endian (MS-DTYP section 2.3.4.2)."""
 PLAIN = AddressForm(lambda value: (value, False), lambda address: (address,))
 
-_IDS = {"nsuniqueid": NSUNIQUEID}
+PROXY = AddressForm(_read_proxy, lambda address: (f"smtp:{address}", f"SMTP:{address}"))
+"""Active Directory's proxyAddresses: SMTP: marks the primary address, smtp: the others; X500:, SIP:, EUM: and more are no e-mail addresses."""
+
+_IDS = {"nsuniqueid": NSUNIQUEID, "objectguid": GUID, "ms-ds-consistencyguid": GUID}
 """By attribute, since a source may choose another one than its vendor's."""
-_ADDRESSES: dict[str, AddressForm] = {}
+_ADDRESSES = {"proxyaddresses": PROXY}
 
 
 def id_form(attribute: str) -> IdForm:

@@ -21,6 +21,11 @@ def on_389(bind_dn: str) -> str:
     return f"On 389 Directory Server and FreeIPA set on the entry {bind_dn}: {wanted}."
 
 
+def on_ad(bind_dn: str) -> str:
+    """Domain controllers cut what is not paged at MaxPageSize and long searches at MaxQueryDuration; both are policies, not of one account."""
+    return "Lower page_size, and see the LDAP policies of the domain (ntdsutil, “LDAP policies”: MaxPageSize, MaxQueryDuration, MaxResultSetSize)."
+
+
 def elsewhere(bind_dn: str) -> str:
     """The vendor is not known: say what is wanted, and how the most common server is told."""
     return f"Lift the account's limits of size, look-through and time. {on_openldap(bind_dn)} {on_389(bind_dn)}"

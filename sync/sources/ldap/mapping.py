@@ -11,6 +11,7 @@ from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import MalformedDn, normalise_dn, parse_dn
 from sync.sources.ldap.names import attribute_key
+from sync.sources.ldap.nesting import PRIMARY_ATTRIBUTES, Nesting
 from sync.sources.ldap.state import StateReader
 
 LONGEST_VALUE = 1024
@@ -48,8 +49,8 @@ class _Sieve:
 class Mapper:
     """Makes Persons of entries, by the words of one source."""
 
-    def __init__(self, settings: SourceSettings, dialect: Dialect, groups_of: GroupsOf | None = None) -> None:
-        self._dialect = dialect
+    def __init__(self, settings: SourceSettings, dialect: Dialect, groups_of: GroupsOf | None = None, nesting: Nesting | None = None) -> None:
+        self._dialect, self._nesting = dialect, nesting
         self._id, self._username = attribute_key(dialect.id), attribute_key(dialect.username)
         self._read_id = dialect.id_form.read
         self._name_keys = [(name, attribute_key(name)) for name in (dialect.name, "cn") if name]
@@ -66,6 +67,8 @@ class Mapper:
         wanted = [*self.state_attributes, words.username, words.name, "cn", *(name for name, _ in words.emails)]
         if not self._groups_of:
             wanted.append(words.groups)
+        if words.vendor.by_sid:
+            wanted += PRIMARY_ATTRIBUTES
         return list(dict.fromkeys(name for name in wanted if name))
 
     @property
@@ -85,8 +88,8 @@ class Mapper:
     def person(self, entry: Entry) -> Person | Refused:
         """Return what the entry says about one human, or why it cannot be taken."""
         external_id = self.external_id(entry)
-        if external_id is None:
-            return Refused(entry.dn, self._why_no_id(entry))
+        if external_id is None or self._state.hidden(entry):
+            return self._refused(entry, external_id)
         if entry.cut:
             return self.bare(entry)
         sieve = _Sieve()
@@ -106,9 +109,15 @@ class Mapper:
     def bare(self, entry: Entry) -> Person | Refused:
         """Return a person of whom only id and state were read, because the whole entry is too big or came in part."""
         external_id = self.external_id(entry)
+        if external_id is None or self._state.hidden(entry):
+            return self._refused(entry, external_id)
+        return Person(external_id, entry.dn, "", "", (), (), self._state.enabled(entry), self._state.expires_at(entry), bare=True)
+
+    def _refused(self, entry: Entry, external_id: str | None) -> Refused:
         if external_id is None:
             return Refused(entry.dn, self._why_no_id(entry))
-        return Person(external_id, entry.dn, "", "", (), (), self._state.enabled(entry), self._state.expires_at(entry), bare=True)
+        why = f"does not show {self._state.hidden(entry)}: whether it is disabled is hidden from the bind account"
+        return Refused(entry.dn, why, external_id)
 
     def _why_no_id(self, entry: Entry) -> str:
         values = entry.attributes.get(self._id, ())
@@ -161,12 +170,24 @@ class Mapper:
                     sieve.drop(shown, text, "is in none of the source's domains")
                 elif matched not in found and len(found) >= MOST_ADDRESSES:
                     sieve.drop(shown, text, f"is one more than {MOST_ADDRESSES} addresses")
-                else:
-                    found.setdefault(matched, Listed(spelt, matched, marked))
+                elif marked or matched not in found:
+                    found[matched] = Listed(spelt, matched, marked or (matched in found and found[matched].marked))
+        return self._primary_marked(found, entry)
+
+    def _primary_marked(self, found: dict[str, Listed], entry: Entry) -> tuple[Listed, ...]:
+        """Return the addresses; where none is marked, that of the vendor's own primary attribute is."""
+        primary = self._dialect.vendor.primary
+        if primary and not any(email.marked for email in found.values()):
+            for text in entry.texts(attribute_key(primary)):
+                matched = _matched(text.strip(" "))
+                if matched in found:
+                    found[matched] = Listed(found[matched].spelt, matched, True)
         return tuple(found.values())
 
     def _group_names(self, entry: Entry, username: str, sieve: _Sieve) -> tuple[str, ...]:
         names = self._groups_of(entry, username) if self._groups_of else self._listed_groups(entry, sieve)
+        if self._nesting:
+            names = [*names, *self._nesting.beyond(entry, names)]
         if not names:
             return ()
         ordered = sorted(set(names))
@@ -182,6 +203,13 @@ class Mapper:
             except MalformedDn as error:
                 sieve.drop(self._dialect.groups, text, f"is no DN: {error}")
         return names
+
+
+def _matched(spelt: str) -> str:
+    try:
+        return normalise(spelt)
+    except MalformedAddress:
+        return ""
 
 
 def _naming_values(dn: str, attribute: str) -> set[str]:

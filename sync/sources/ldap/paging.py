@@ -58,7 +58,7 @@ class Walk:
             self.entries += page.entries
 
     def _check(self, asked: Search, done: Done) -> None:
-        limit = translate.limit_hit(self._line.url, done.code, self.entries, self._line.settings.bind_dn, self._vendor.limits)
+        limit = translate.limit_hit(self._line.url, done.code, self.entries, self._line.bound_as, self._vendor.limits)
         if limit:
             raise limit
         if done.code == 32:

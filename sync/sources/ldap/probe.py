@@ -14,10 +14,11 @@ from sync.errors import RosterError, SourceError
 from sync.settings import SourceSettings
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.controllers import judge_controller
 from sync.sources.ldap.dialect import Dialect, describe, dialect_of
 from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.filters import ANYTHING
-from sync.sources.ldap.groups import GroupIndex
+from sync.sources.ldap.groups import read_groups
 from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.paging import Walk
 from sync.sources.ldap.probed import Probed
@@ -69,7 +70,10 @@ def _connect(settings: SourceSettings, url: str, now: float) -> Iterator[Probed]
     with closing(Line(settings, url)) as line:
         yield Probed(f"reach {url}", True, "answers")
         yield _judge_tls(settings, line, now)
-        yield Probed(f"bind {url}", True, f"as {settings.bind_dn}" if settings.bind_dn else "anonymously")
+        by = "by the client certificate, " if settings.sasl else ""
+        yield Probed(
+            f"bind {url}", True, f"{by}as {line.bound_as}" if line.bound_as else f"{by}as somebody it does not name" if by else "anonymously"
+        )
 
 
 def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:
@@ -92,13 +96,15 @@ def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float], k
     yield Probed("words", True, describe(dialect, settings))
     yield _judge_paging(root)
     yield _judge_clock(root, now())
+    if dialect.vendor.descriptors:
+        yield from judge_controller(line, Mapper(settings, dialect), root)
     everything = True
     for base in settings.bases:
         found = _judge_base(line, base)
         everything = everything and found.ok
         yield found
     if everything:
-        yield from _read(settings, line, dialect)
+        yield from _read(settings, line, dialect, root)
 
 
 def _judge_vendor(settings: SourceSettings, root: Root, vendor: Vendor, known: Vendor | None) -> Probed:
@@ -164,12 +170,10 @@ class _Tally:
         self.dropped += len(person.dropped)
 
 
-def _read(settings: SourceSettings, line: Line, dialect: Dialect) -> Iterator[Probed]:
+def _read(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) -> Iterator[Probed]:
     """Read the directory to its end, as a sync would, and show the first people."""
-    index = GroupIndex(dialect.group_search) if dialect.group_search.base else None
+    index = read_groups(line, dialect)
     if index:
-        for _ in Walk(line, dialect.vendor).pages_of(index.asked(settings.page_size), index.take):
-            pass
         yield Probed("groups", bool(index.sizes), f"{len(index.sizes)} groups found", "" if index.sizes else "Check [source.groups].")
     mapper = Mapper(settings, dialect, index.groups_of if index else None)
     walk, collector, tally = Walk(line, dialect.vendor), Collector(line, mapper), _Tally()
@@ -185,13 +189,13 @@ def _read(settings: SourceSettings, line: Line, dialect: Dialect) -> Iterator[Pr
             tally.first_refused = tally.first_refused or next(iter(page.refused), None)
     yield _judge_limits(line, dialect, walk)
     yield from _judge_tally(dialect, tally)
-    yield from judge_rights(line, dialect, mapper, tally.first)
+    yield from judge_rights(line, dialect, mapper, root, tally.first)
 
 
 def _judge_limits(line: Line, dialect: Dialect, walk: Walk) -> Probed:
     """Tell what the read met, and where the vendor keeps limits on the account's own entry, which these are."""
     met = f"{walk.entries} entries in {walk.pages} pages, to the end: no limit of the account was met"
-    names, bind_dn = dialect.vendor.own_limits, line.settings.bind_dn
+    names, bind_dn = dialect.vendor.own_limits, line.bound_as
     if not names or not bind_dn:
         return Probed("limits", True, met if walk.entries > 500 else f"{met} (few entries meet none)")
     entries, _ = line.fetch(Search(bind_dn, ANYTHING, names, scope="entry"))
@@ -208,7 +212,8 @@ def _judge_tally(dialect: Dialect, tally: _Tally) -> Iterator[Probed]:
     yield Probed("people", bool(tally.people), detail, remedy)
     if tally.first_refused:
         why = f"{tally.refused} entries cannot be taken, the first: {tally.first_refused.place} {tally.first_refused.why}"
-        yield Probed("ids", False, why, f"Let the bind account read {dialect.id} of everybody: without it nobody's absence counts.")
+        named, missed = (dialect.vendor.always, "state is known") if tally.first_refused.external_id else (dialect.id, "absence counts")
+        yield Probed("ids", False, why, f"Let the bind account read {named} of everybody: without it nobody's {missed}.")
     if tally.without_address:
         remedy = f"Check [source.attributes] emails, and that the bind account may read {', '.join(name for name, _ in dialect.emails)}."
         yield Probed("addresses", tally.without_address < tally.people, f"{tally.without_address} people list no usable address", remedy)

@@ -18,8 +18,9 @@ from sync.sources.ldap.dialect import Dialect, dialect_of
 from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.evidence import Inquiry
 from sync.sources.ldap.filters import both, equals
-from sync.sources.ldap.groups import GroupIndex, groups_above, look_for_groups
+from sync.sources.ldap.groups import groups_above, look_for_groups, read_groups
 from sync.sources.ldap.mapping import Mapper
+from sync.sources.ldap.nesting import Nesting, read_nesting
 from sync.sources.ldap.paging import Walk
 from sync.sources.ldap.root import Root, read_root, vendor_of
 from sync.sources.ldap.servers import Servers
@@ -38,6 +39,7 @@ class LdapReading:
         self._servers = servers
         self._proof: Proof | None = None
         self._root: Root | None = None
+        self._nested: tuple[str, Nesting] | None = None
         self.server = servers.current
 
     @property
@@ -47,7 +49,7 @@ class LdapReading:
 
     def full(self) -> Iterator[Page]:
         """Yield every page of every base. Another server is tried only while not a single page has been read."""
-        self._proof = None
+        self._proof = self._nested = None
         while True:
             pages = self._read_all(self._line())
             try:
@@ -76,7 +78,7 @@ class LdapReading:
         touched, position = self._follower(line, dialect).changes(cursor)
         members = {group: self._members_of(line, dialect, group) for group in self._issuing} if dialect.groups else {}
         empty = [group for group, ids in members.items() if not ids]
-        found = {group: len(ids) for group, ids in members.items() if ids} | look_for_groups(line, empty)
+        found = {group: len(ids) for group, ids in members.items() if ids} | look_for_groups(line, dialect, empty)
         return Delta(touched, {group: ids for group, ids in members.items() if group in found}, found, HOW[position.way], str(position))
 
     def find(self, address: str) -> Page:
@@ -123,8 +125,8 @@ class LdapReading:
     def _read_all(self, line: Line) -> Iterator[Page]:
         dialect = self._dialect(line)
         position = self._position(line, dialect)
-        index = self._read_groups(line, dialect)
-        mapper = Mapper(self._settings, dialect, index.groups_of if index else None)
+        index = read_groups(line, dialect)
+        mapper = Mapper(self._settings, dialect, index.groups_of if index else None, self._nesting(line, dialect))
         walk, collector = Walk(line, dialect.vendor), Collector(line, mapper)
         for base in self._bases:
             for _ in walk.pages_of(self._search(base, dialect.filter, mapper), collector.take):
@@ -132,7 +134,7 @@ class LdapReading:
         shared = collector.clear_up(partial(self._entries_with, line, dialect, mapper))
         if shared.persons:
             yield shared
-        found = index.sizes_of(self._issuing) if index else look_for_groups(line, self._issuing)
+        found = index.sizes_of(self._issuing) if index else look_for_groups(line, dialect, self._issuing)
         self._proof = Proof(not collector.without_id, line.url, walk.pages, walk.entries, collector.why_incomplete, found, *position)
 
     def _follower(self, line: Line, dialect: Dialect) -> Follower:
@@ -157,20 +159,20 @@ class LdapReading:
     def _search(self, base: str, filter_text: str, mapper: Mapper) -> Search:
         return Search(base, filter_text, mapper.attributes, page_size=self._settings.page_size)
 
-    def _read_groups(self, line: Line, dialect: Dialect) -> GroupIndex | None:
-        if not dialect.group_search.base:
+    def _nesting(self, line: Line, dialect: Dialect) -> Nesting | None:
+        """Return where groups in groups lead, where nobody else says so: neither memberOf nor a group search."""
+        if not dialect.vendor.by_sid or dialect.group_search.base:
             return None
-        index = GroupIndex(dialect.group_search)
-        for _ in Walk(line, dialect.vendor).pages_of(index.asked(self._settings.page_size), index.take):
-            pass
-        return index
+        if self._nested is None or self._nested[0] != line.url:
+            self._nested = line.url, read_nesting(line, dialect, self._root_of(line).contexts, self._issuing)
+        return self._nested[1]
 
     def _find(self, wanted: str) -> Page:
         """Return whoever matches besides the source's own filter, mapped as in a full read."""
         line = self._line()
         dialect = self._dialect(line)
         upwards = partial(groups_above, line, dialect) if dialect.group_search.base else None
-        mapper = Mapper(self._settings, dialect, upwards)
+        mapper = Mapper(self._settings, dialect, upwards, self._nesting(line, dialect))
         collector = Collector(line, mapper)
         for base in self._bases:
             for _ in Walk(line, dialect.vendor).pages_of(self._search(base, both(dialect.filter, wanted), mapper), collector.hold):

@@ -9,18 +9,23 @@ from dataclasses import dataclass
 from sync.directory import Person
 from sync.sources.ldap import translate
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.controllers import judge_domain_rights
 from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import MalformedDn, parent_of, same_dn
 from sync.sources.ldap.filters import ANYTHING, any_of, both, negation
 from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.probed import Probed
+from sync.sources.ldap.root import Root
 
 _HASHES = "userPassword"
 
 
-def judge_rights(line: Line, dialect: Dialect, mapper: Mapper, first: Person | None) -> Iterator[Probed]:
+def judge_rights(line: Line, dialect: Dialect, mapper: Mapper, root: Root, first: Person | None) -> Iterator[Probed]:
     """Yield what the account may not see, and what it may do that it need not. `first` is anybody who was read. Raises SourceError."""
     if first is None:
+        return
+    if dialect.vendor.descriptors:
+        yield from judge_domain_rights(line, dialect, mapper, root, first)
         return
     yield from _judge_sight(line, dialect, mapper)
     yield from _judge_departures(line, dialect, first)
@@ -68,7 +73,7 @@ def _judge_departures(line: Line, dialect: Dialect, first: Person) -> Iterator[P
             silent.append(f"{place} ({translate.result_name(done.code)})")
     if silent:
         detail = f"the directory does not say plainly that an entry is not there below {', '.join(silent)}: whoever is deleted stays, as unproven"
-        yield Probed("departures", True, detail, dialect.vendor.discloses.format(account=line.settings.bind_dn or "anyone"))
+        yield Probed("departures", True, detail, dialect.vendor.discloses.format(account=line.bound_as or "anyone"))
         return
     graves = ", by a tombstone where the account may see one" if dialect.vendor.tombstones else ""
     yield Probed("departures", True, f"the directory says plainly that an entry is not there{graves}: departures can be proven")
@@ -84,7 +89,7 @@ class _Told:
 
 
 def _effective_rights(line: Line, dialect: Dialect, names: Sequence[str], place: str) -> _Told | None:
-    bind_dn = line.settings.bind_dn
+    bind_dn = line.bound_as
     control = (dialect.vendor.rights, True, f"dn:{bind_dn}".encode())
     entries, done = line.fetch(Search(place, ANYTHING, names, scope="entry", controls=(control,)))
     if done.code or not entries:

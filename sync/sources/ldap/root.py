@@ -11,7 +11,10 @@ from sync.sources.ldap.filters import ANYTHING
 from sync.sources.ldap.vendors import VENDORS, Vendor, detect
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
-_ASKED = ["objectClass", "namingContexts", "supportedControl", "vendorName", "vendorVersion", "currentTime"]
+_ASKED = [
+    "objectClass", "namingContexts", "supportedControl", "vendorName", "vendorVersion", "currentTime",
+    "defaultNamingContext", "schemaNamingContext", "domainFunctionality", "dnsHostName",
+]  # fmt: skip
 _MARKS = sorted({attribute for vendor in VENDORS.values() for attribute, _ in vendor.marks} - {name.lower() for name in _ASKED})
 
 

@@ -38,8 +38,10 @@ def _problems(settings: SourceSettings) -> Iterator[str]:
         yield "urls is empty"
     if not settings.bases:
         yield "base is missing"
-    if settings.sasl:
+    if settings.sasl not in ("", "external"):
         yield f'sasl = "{settings.sasl}" is not available yet'
+    if settings.sasl == "external" and (settings.tls == "plain" or not settings.cert_file or settings.bind_dn):
+        yield 'sasl = "external" binds by the client certificate: set tls, cert_file and key_file, and neither bind_dn nor password_file'
     if settings.vendor not in ("auto", *VENDORS):
         yield f'vendor = "{settings.vendor}" is not available yet'
     if settings.tls == "plain" and settings.password and not settings.allow_plaintext:

@@ -19,6 +19,12 @@ class StateReader:
         self._ends = [(attribute_key(name), moment) for name, moment in ends]
         self.attributes = list(dict.fromkeys([*(name for name, _ in locks), *(name for name, _ in ends)]))
         """The attributes to ask for."""
+        self._always = dialect.vendor.always
+        self._always_key = attribute_key(self._always)
+
+    def hidden(self, entry: Entry) -> str:
+        """Return the attribute that no entry is without and this one does not show, "" if nothing is known to be hidden."""
+        return self._always if self._always and not entry.attributes.get(self._always_key) else ""
 
     def enabled(self, entry: Entry) -> bool:
         """Return False if any lock or condition holds for any value: `attr=value` (compared without case) or `attr=*` (present)."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sync.sources.ldap import limits
-from sync.sources.ldap.signs import Moment, Test, anything_but, end_of_day, exactly, generalized_time
+from sync.sources.ldap.signs import Moment, Test, anything_but, end_of_day, exactly, filetime, generalized_time, has_bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +16,15 @@ class Vendor:
     `marks`: what in the root DSE betrays it: (attribute, how one of its values begins), any of them; "" = any value.
     `id` … `filter`, `group_filter`: the defaults of [source.attributes], `filter` and [source.groups] filter. How the values of
     an id or address attribute are written is told in forms.py, by the attribute.
-    `locks`: attributes that say "disabled" and how; `expiry`: those with the end, the earliest counts.
+    `locks`: attributes that say "disabled" and how; `expiry`: those with the end, the earliest counts; `always`: the one that no
+    entry is without, so that an entry that does not show it hides it.
+    `primary`: the attribute whose address is the primary one where none is marked. `by_sid`: entries are in a primary group, which
+    does not list them, and memberOf does not name the groups that their groups are in (see nesting.py). `descriptors`: what is hidden
+    looks like what is not there, in filters too, and only the entries' security descriptors tell them apart (see descriptors.py).
     `aside`: a container, below the naming context, in which entries wait that are no people of today; `tombstones`: the filter that
-    finds what was deleted and is kept for a while, where the account may see it; `rights`: the control that tells what the bind
-    account may do; `own_limits`: the attributes of its entry that hold its limits.
-    `discloses`: how the account, {account}, is allowed to hear that an entry is not there.
+    finds what was deleted and is kept for a while, where the account may see it, and `shows_deleted` the control that this takes;
+    `rights`: the control that tells what the bind account may do; `own_limits`: the attributes of its entry that hold its limits.
+    `discloses`: how the account, {account}, is allowed to hear that an entry is not there, or to see the deleted ones in {graveyard}.
     `limits`: says how the limits of an account are lifted, given its DN; `follows`: one sentence for `rosterd check`, what this
     choice means.
     """
@@ -39,10 +43,15 @@ class Vendor:
     groups: str = "memberOf"
     aside: str = ""
     tombstones: str = ""
+    shows_deleted: str = ""
     rights: str = ""
     own_limits: tuple[str, ...] = ()
     filter: str = "(objectClass=inetOrgPerson)"
     group_filter: str = "(objectClass=groupOfNames)"
+    always: str = ""
+    primary: str = ""
+    by_sid: bool = False
+    descriptors: bool = False
 
 
 _EFFECTIVE_RIGHTS = "1.3.6.1.4.1.42.2.27.9.5.2"
@@ -97,6 +106,31 @@ FREEIPA = Vendor(
     " who was preserved (`ipa user-del --preserve`) has left",
 )
 
+AD = Vendor(
+    name="ad",
+    marks=(("supportedcapabilities", "1.2.840.113556.1.4.800"),),
+    id="objectGUID",
+    locks=(("userAccountControl", has_bit(0x2)),),
+    expiry=(("accountExpires", filetime),),
+    limits=limits.on_ad,
+    discloses='As a domain administrator: dsacls "{graveyard}" /takeownership, then dsacls "{graveyard}" /g DOMAIN\\ACCOUNT:LCRP'
+    " lets it see who was deleted, wherever they stood.",
+    follows="userAccountControl (ACCOUNTDISABLE) disables, a lock-out does not; accountExpires is the expiry date; groups are those of memberOf,"
+    " the primary one, and whichever of the issuing groups these are in",
+    username="sAMAccountName",
+    emails=("mail", "proxyAddresses"),
+    filter="(sAMAccountType=805306368)",
+    group_filter="(objectCategory=group)",
+    always="userAccountControl",
+    primary="mail",
+    by_sid=True,
+    descriptors=True,
+    tombstones="(isDeleted=TRUE)",
+    shows_deleted="1.2.840.113556.1.4.417",
+)
+"""Active Directory Domain Services, and Samba as one (MS-ADTS section 3.1.1.3.4.3.1). The filter's number is that of people: computers, managed
+service accounts, trusts and contacts have others or none, and the attribute is indexed."""
+
 GENERIC = Vendor(
     name="generic",
     marks=(),
@@ -110,8 +144,8 @@ GENERIC = Vendor(
 """Any other server, and any whose root DSE is hidden: that must enable nobody whom OpenLDAP, 389 or FreeIPA has locked, and asking for an
 attribute costs nothing where it is unknown. (pwdAccountLockedTime: draft-behera-ldap-password-policy section 5.3.3.)"""
 
-VENDORS = {vendor.name: vendor for vendor in (FREEIPA, DIRSRV, OPENLDAP, GENERIC)}
-"""By the name in the configuration, in the order in which their marks are looked for: FreeIPA's server is a 389. ad is not available yet."""
+VENDORS = {vendor.name: vendor for vendor in (FREEIPA, DIRSRV, AD, OPENLDAP, GENERIC)}
+"""By the name in the configuration, in the order in which their marks are looked for: FreeIPA's server is a 389."""
 
 
 def detect(root: Mapping[str, Sequence[str]]) -> Vendor:

@@ -13,6 +13,7 @@ from daemon.commands.health import judge_source, judge_tokens
 from sync.settings import GuardSettings, SourceSettings
 from sync.store.views import DriftView, HoldView, RunError, RunView, SourceView, TokenView
 from tests.daemon.commands.place import Place
+from tests.servers.idp import Idp, KeyServer
 from tests.servers.slapd import Slapd
 
 NOW = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -161,6 +162,31 @@ def test_check_finds_what_is_wrong_and_says_how_to_mend_it(place: Place, slapd: 
     assert f"policy ai: the group {group} is not found" in place.run("check", status=4).out
     slapd.add_group("ai", [f"uid=u000001,{slapd.base}"])
     assert f"policy ai: {group} is found, it lists 1" in place.run("check").out
+
+
+def test_check_asks_the_issuers_for_their_keys(bare: Place) -> None:
+    """What the daemon would be answered, with a remedy; --offline asks nobody."""
+    with KeyServer(bare.folder, Idp().jwks) as server:
+        table = f'[[auth.issuer]]\nissuer = "idp"\naudience = "rosterd"\njwks_url = "{server.url}"\n'
+        bare.configure(table + 'jwks_ca_file = "authority.pem"')
+        assert "ok    idp: key set: 1 key, 1 of them for its algorithms" in bare.run("check", status=4).out
+        bare.configure(table + 'jwks_ca_file = "authority.pem"\nalgorithms = ["RS256"]')
+        assert "warn  idp: key set: 1 key, 0 of them for its algorithms" in bare.run("check", status=4).out
+        bare.configure(table)
+        found = bare.run("check", "--json", status=4).json["checks"]
+        (failed,) = [check for check in found if check["what"] == "key set"]
+        assert failed["state"] == "failed" and "CERTIFICATE_VERIFY_FAILED" in failed["detail"] and "ca_file" in failed["remedy"]
+        assert "key set" not in bare.run("check", "--offline").out
+
+
+def test_check_warns_of_a_network_that_may_assert_users(bare: Place) -> None:
+    """One address is a proxy, a network is everybody in it."""
+    for trusted, said in (
+        ("10.0.0.7", "ok    proxy: users are asserted in x-remote-user, from 10.0.0.7"),
+        ("10.0.0.0/8", "warn  proxy: every address"),
+    ):
+        bare.configure(f'[http]\ntrusted_proxies = ["{trusted}"]\n[auth.proxy]\nheader = "X-Remote-User"')
+        assert said in bare.run("check", "--offline").out
 
 
 def test_check_before_there_is_a_store(bare: Place) -> None:

@@ -48,8 +48,7 @@ ADDED = [
     ("domains = ['@example.com']", '[[source]] corp: domains: item 1 is no domain; write it like "example.com", without @ and without *'),
     ("domains = ['a.example', 'a.example']", "[[source]] corp: domains: names something twice"),
     ("bases = ['dc=other']", "[[source]] corp: bases: stands beside base; write all of them into bases"),
-    ("vendor = 'ad'", '[[source]] corp: vendor: "ad" is not available yet'),
-    ("vendor = 'novell'", '[[source]] corp: vendor: must be one of "auto", "openldap", "389ds", "freeipa", "generic"'),
+    ("vendor = 'novell'", '[[source]] corp: vendor: must be one of "auto", "openldap", "389ds", "freeipa", "ad", "generic"'),
     ("sasl = 'gssapi'", '[[source]] corp: sasl: "gssapi" is not available yet'),
     ("connect_timeout = 10", "[[source]] corp: connect_timeout: must be a text in quotes, not a number"),
     ("connect_timeout = '10'", '[[source]] corp: connect_timeout: must be a number and a unit: "90s", "5m", "24h", "90d"'),
@@ -97,8 +96,6 @@ ADDED = [
         "[[webhook]]\nurl_file = 'jwt.secret'\nsecret_file = 'jwt.secret'",
         "[[webhook]] number 1: url_file: must hold an https:// URL (http:// only to this machine), without a user name",
     ),
-    ("[[auth.issuer]]\nissuer = 'https://idp'\naudience = 'x'", "[[auth.issuer]] https://idp: is not available yet"),
-    ("[auth.proxy]\n", "[auth.proxy]: is not available yet"),
     ("[[keys.issue]]\n", "[[keys.issue]] number 1: name: is missing"),
     ("[[keys.issue]]\nname = 'a'\n[[keys.issue]]\nname = 'a'", "[[keys.issue]] a: name: stands twice; two policies cannot have the same name"),
     ("[[keys.issue]]\nname = 'a'\nsources = ['crop']", "[[keys.issue]] a: sources: there is no [[source]] named crop"),
@@ -139,7 +136,14 @@ def test_a_mistake_is_named(folder: Any, added: str, said: str) -> None:
     assert folder.problems(added) == [said.replace("{folder}", str(folder.path))]
 
 
+_EXTERNAL = 'sasl = "external"\ncert_file = "jwt.secret"\nkey_file = "jwt.secret"'
+_BIND_DN, _PASSWORD = 'bind_dn = "cn=sync,dc=example,dc=com"', 'password_file = "ldap.password"'
+_SAYS_WHO = 'stands beside sasl = "external", where the client certificate says who binds; take it out'
+
 REPLACED = [
+    (_PASSWORD, _EXTERNAL, f"[[source]] corp: bind_dn: {_SAYS_WHO}"),
+    (_BIND_DN, _EXTERNAL, f"[[source]] corp: password_file: {_SAYS_WHO}"),
+    (f"{_BIND_DN}\n{_PASSWORD}", 'sasl = "external"', '[[source]] corp: cert_file: is missing; sasl = "external" binds by it'),
     ('url = "sqlite:///rosterd.db"', 'url = "postgresql+psycopg://u:p@h/d"', "[store] url: a PostgreSQL store is not available yet"),
     (
         'url = "sqlite:///rosterd.db"',

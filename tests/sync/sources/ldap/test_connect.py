@@ -194,7 +194,7 @@ def test_an_anonymous_bind_reads_what_anybody_may(slapd: Slapd) -> None:
 
 def test_what_cannot_work_is_a_mistake_of_the_configuration(slapd: Slapd) -> None:
     """A password in the clear, kinds and vendors of later, a bind without a password: all are named before anything is sent."""
-    wrong = corp(slapd, allow_plaintext=False, vendor="ad", sasl="external", bases=(), urls=("ldaps://x",))
+    wrong = corp(slapd, allow_plaintext=False, vendor="novell", sasl="external", bases=(), urls=("ldaps://x",))
     with pytest.raises(ConfigError) as failure:
         open_source(wrong)
     assert len(failure.value.problems) == 5

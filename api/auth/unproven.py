@@ -1,0 +1,46 @@
+"""A JWT taken apart before anything of it is proven: what it says decides who must prove it, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, NamedTuple
+
+from api.auth.strictjson import read_object
+
+
+class Unproven(NamedTuple):
+    """Header and claims of a token whose signature nobody has checked."""
+
+    header: dict[str, Any]
+    claims: dict[str, Any]
+
+    @property
+    def is_key(self) -> bool:
+        """Tell whether it says of itself that it is the value of a virtual key (`typ`, RFC 7515 section 4.1.9)."""
+        return bool(self.header.get("typ") == "vk+jwt")
+
+
+def take_apart(token: str) -> Unproven | None:
+    """Return what a JWT says (RFC 7519, in the compact form of RFC 7515 section 7.1); None for what is none.
+
+    Each part must be spelt in the one canonical way, and no object may say anything twice: else two readers could see two tokens.
+    """
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        header, claims, _ = (_decode(part) for part in parts)
+        return Unproven(read_object(header), read_object(claims))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _decode(part: str) -> bytes:
+    try:
+        raw = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except binascii.Error:
+        raise ValueError("no base64url") from None
+    if base64.urlsafe_b64encode(raw).rstrip(b"=") != part.encode():
+        raise ValueError("not the canonical base64url")
+    return raw

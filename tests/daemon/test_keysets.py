@@ -1,0 +1,238 @@
+"""Key sets fetched in the background from real TLS servers that hang, redirect, lie and change their keys: the last good set stays."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.auth.published import Published
+from api.settings import IssuerSettings
+from daemon import keysets
+from daemon.demo.responder import Responder
+from daemon.keysets import KeySets, Pace, Unfetched, fetch
+from tests.daemon.installation import Installation, Running, wait_for
+from tests.servers.idp import Idp, KeyServer, jwks, make_certificate
+
+IDP = Idp()
+QUICK = Pace(every=0.1, again=0.02, at_most=0.02)
+ME = "/api/users/me/virtual-keys"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[KeyServer]:
+    with KeyServer(tmp_path, IDP.jwks) as running:
+        yield running
+
+
+def issuer_at(server: KeyServer) -> IssuerSettings:
+    return IssuerSettings(IDP.issuer, "rosterd", jwks_url=server.url, ca_file=server.ca_file)
+
+
+def refused(issuer: IssuerSettings) -> str:
+    """Return why a fetch fails."""
+    with pytest.raises(Unfetched) as caught:
+        asyncio.run(fetch(issuer))
+    return str(caught.value)
+
+
+def test_a_key_set_is_what_its_own_server_says(server: KeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the right authority, a 200, no redirect, small, uncompressed, and in time; else there is none."""
+    issuer = issuer_at(server)
+    assert asyncio.run(fetch(issuer)) == IDP.jwks.encode()
+    (tmp_path / "other").mkdir()
+    stranger, _ = make_certificate(tmp_path / "other")
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(replace(issuer, ca_file=stranger))
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(replace(issuer, ca_file=None))
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(replace(issuer, jwks_url=server.url.replace("127.0.0.1", "localhost")))
+    assert "ConnectError" in refused(replace(issuer, jwks_url="https://127.0.0.1:1/jwks"))
+    for server.status in (204, 404, 500):
+        assert refused(issuer) == f"status {server.status}"
+    server.status, server.headers, asked = 302, {"location": server.url + "/other"}, server.asked
+    assert refused(issuer) == "status 302; redirects are not followed"
+    assert server.asked == asked + 1
+    server.status, server.headers = 200, {"content-encoding": "gzip"}
+    assert refused(issuer) == "the answer is compressed, which was not asked for"
+    server.headers, server.body = {}, b" " * 10_000_000
+    assert refused(issuer) == "the answer is larger than 256 KiB, or never ends"
+    server.headers = {"content-length": "5"}  # it says little and sends much
+    assert len(asyncio.run(fetch(issuer))) == 5
+    monkeypatch.setattr(keysets, "TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # no handshake either
+        assert refused(replace(issuer, jwks_url=f"https://127.0.0.1:{deaf.getsockname()[1]}/")) == "no whole answer within 0.3 seconds"
+    server.headers, server.body = {"content-length": "100000"}, b"{"  # it begins and never ends
+    server.hangs = True
+    began = time.monotonic()
+    assert refused(issuer) == "no whole answer within 0.3 seconds"
+    assert time.monotonic() - began < 3
+
+
+def following(server: KeyServer, test: Callable[[Published, KeySets], Awaitable[None]], pace: Pace = QUICK) -> None:
+    """Follow the server's key set while `test` runs."""
+
+    async def scenario() -> None:
+        published = Published()
+        followed = KeySets(published, pace)
+        await followed.follow([issuer_at(server)])
+        try:
+            await test(published, followed)
+        finally:
+            began = time.monotonic()
+            await followed.stop()
+            assert time.monotonic() - began < 1, "nothing that hangs holds up the end"
+
+    asyncio.run(scenario())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("body", ["", "<html>", '{"keys": []}', '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}', " " * 10_000_000])
+def test_the_last_good_set_stays_whatever_comes_after(server: KeyServer, body: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Garbage, nothing, secrets: one warning, however often it is tried; and one word when it is well again."""
+    issuer, successor = issuer_at(server), Idp(IDP.issuer, kid="k2")
+
+    async def test(published: Published, _: KeySets) -> None:
+        await until(lambda: published.keys_of(issuer).keys)
+        good, server.body, asked = published.keys_of(issuer), body.encode(), server.asked
+        await until(lambda: server.asked > asked + 3)
+        assert published.keys_of(issuer) is good
+        server.body = jwks(IDP, successor).encode()
+        await until(lambda: len(published.keys_of(issuer).keys) == 2)
+
+    with caplog.at_level(logging.INFO, logger="daemon.keysets"):
+        following(server, test)
+    assert [record.event for record in caplog.records] == ["keys.fetched", "keys.unfetched", "keys.fetched", "keys.recovered"]  # type: ignore[attr-defined]
+
+
+def test_a_set_that_did_not_change_is_the_same_set(server: KeyServer) -> None:
+    """So what was verified with it stays remembered."""
+    issuer = issuer_at(server)
+
+    async def test(published: Published, _: KeySets) -> None:
+        await until(lambda: published.keys_of(issuer).keys)
+        first, asked = published.keys_of(issuer), server.asked
+        await until(lambda: server.asked > asked + 2)
+        assert published.keys_of(issuer) is first
+
+    following(server, test)
+
+
+def test_an_unknown_key_is_asked_for_soon_but_not_often(server: KeyServer) -> None:
+    """However many tokens name it: at most once in `at_most`."""
+    issuer = issuer_at(server)
+
+    async def test(published: Published, _: KeySets) -> None:
+        await until(lambda: published.keys_of(issuer).keys)
+        began, wishes = time.monotonic(), 0
+        while server.asked < 3:
+            published.want(issuer)
+            wishes += 1
+            await asyncio.sleep(0.005)
+        assert 1.0 <= time.monotonic() - began + 0.1 < 5
+        assert wishes > 50
+        asked = server.asked
+        await asyncio.sleep(1.2)
+        assert server.asked <= asked + 1
+
+    following(server, test, Pace(every=3600, again=3600, at_most=0.5))
+
+
+def test_one_issuer_that_hangs_holds_up_no_other(server: KeyServer, tmp_path: Path) -> None:
+    """Each has a task of its own, and none is waited for."""
+    (tmp_path / "slow").mkdir()
+
+    async def scenario(slow: KeyServer) -> None:
+        published, hanging = Published(), replace(issuer_at(slow), issuer="slow")
+        followed = KeySets(published, QUICK)
+        began = time.monotonic()
+        await followed.follow([hanging, issuer_at(server)])
+        assert time.monotonic() - began < 1
+        await until(lambda: slow.asked and published.keys_of(issuer_at(server)).keys)
+        assert not published.keys_of(hanging).keys
+        await followed.follow([hanging])
+        assert not published.keys_of(issuer_at(server)).keys, "whoever is not followed any more is forgotten"
+        await followed.stop()
+        assert time.monotonic() - began < 5
+
+    with KeyServer(tmp_path / "slow") as slow:
+        slow.hangs = True
+        asyncio.run(scenario(slow))
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    with Responder() as responder:
+        yield Installation(tmp_path, responder)
+
+
+def believe(installation: Installation, server: KeyServer) -> None:
+    """Let the daemon believe the issuer's tokens for keys and for admin."""
+    installation.configure(
+        more=f'\n[[auth.issuer]]\nissuer = "{IDP.issuer}"\naudience = "rosterd"\njwks_url = "{server.url}"\njwks_ca_file = "authority.pem"\n'
+        'may = ["virtual-key", "admin"]\nrole_claim = "role"\n'
+    )
+
+
+def answer(daemon: Running, idp: Idp, path: str = "/api/users", **claims: object) -> httpx.Response:
+    return daemon.get(path, {"Authorization": f"Bearer {idp.token(**claims)}"})
+
+
+def test_the_daemon_learns_the_keys_of_an_issuer_and_its_new_ones(installation: Installation, server: KeyServer) -> None:
+    """Down at its start: 401, and soon good; after a reload the new keys count, and the old ones do not; no request ever fetches."""
+    believe(installation, server)
+    server.status, successor = 503, Idp(IDP.issuer, kid="k2")
+    with installation.serve().ready() as daemon:
+        wait_for(lambda: server.asked, "a first fetch")
+        assert answer(daemon, IDP, role="admin").status_code == 401
+        server.status = 200
+        wait_for(lambda: daemon.log.count("an issuer has published keys") == 1, "the keys")
+        assert answer(daemon, IDP, role="admin").status_code == 200
+        installation.ended_runs(1)
+        key = answer(daemon, IDP, "/api/governance/virtual-keys", role="admin").json()["virtual_keys"][0]
+        seen = answer(daemon, IDP, ME, vk=key["id"])
+        assert (seen.status_code, seen.json()["virtual_keys"][0]["id"]) == (200, key["id"])
+        assert answer(daemon, successor, role="admin").status_code == 401
+        server.body = successor.jwks.encode()
+        daemon.tell(signal.SIGHUP)
+        wait_for(lambda: daemon.log.count("an issuer has published keys") == 2, "the new keys")
+        assert answer(daemon, successor, role="admin").status_code == 200
+        assert answer(daemon, IDP, role="admin").status_code == 401
+        server.body, asked = b"garbage", server.asked
+        daemon.tell(signal.SIGHUP)
+        wait_for(lambda: daemon.log.count("the keys of an issuer cannot be fetched") == 2, "another fetch")
+        assert answer(daemon, successor, role="admin").status_code == 200, "the last good set stays"
+        asked, began = server.asked, time.monotonic()
+        for number in range(30):
+            assert answer(daemon, Idp(IDP.issuer, kid=f"k{number}"), role="admin").status_code in (401, 429)
+        assert server.asked - asked <= 1 + (time.monotonic() - began) / 4, "tokens that name unknown keys lead to no more fetches"
+        assert daemon.end() == 0
+        assert daemon.log.count("the keys of an issuer cannot be fetched") == 2
+
+
+def test_an_issuer_that_hangs_holds_up_nothing(installation: Installation, server: KeyServer) -> None:
+    """Start, lookups, reload and end are as quick as ever."""
+    believe(installation, server)
+    server.hangs = True
+    admin = installation.token("admin")
+    with installation.serve().ready() as daemon:
+        wait_for(lambda: server.asked, "a first fetch")
+        began = time.monotonic()
+        assert daemon.get("/api/users", admin).status_code == 200
+        assert answer(daemon, IDP, role="admin").status_code == 401
+        daemon.tell(signal.SIGHUP)
+        wait_for(lambda: "the new configuration is in force" in daemon.log, "the reload")
+        assert daemon.get("/api/users", admin).status_code == 200
+        assert daemon.end() == 0
+        assert time.monotonic() - began < 8, "less than one fetch may take"
