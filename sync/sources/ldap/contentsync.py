@@ -9,7 +9,10 @@ from sync.errors import CursorLost
 from sync.sources.ldap import ber, translate
 from sync.sources.ldap.ber import Entry, Garbled, header, read_controls
 from sync.sources.ldap.connection import Line, Search
+from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.filters import ANYTHING
+from sync.sources.ldap.following import MOST_TOUCHED
+from sync.sources.ldap.root import Root
 
 REQUEST = "1.3.6.1.4.1.4203.1.9.1.1"
 _STATE = b"1.3.6.1.4.1.4203.1.9.1.2"
@@ -17,8 +20,6 @@ _DONE = b"1.3.6.1.4.1.4203.1.9.1.3"
 _INFO = b"1.3.6.1.4.1.4203.1.9.1.4"
 _REFRESH_REQUIRED = 4096
 _UNWILLING = 53
-MOST_TOUCHED = 200_000
-"""Entries that one answer may name; of more than that, reading everything is quicker."""
 
 
 @dataclass(slots=True)
@@ -94,24 +95,37 @@ class Poll:
             self.cookie = value[start:at].decode("utf-8", "replace")
 
 
-def poll(line: Line, place: str, cookie: str) -> tuple[frozenset[str], str]:
-    """Return (ids of the entries under `place` that came, changed or went since `cookie`, the next cookie).
+class ByContentSync:
+    """Cookies are those that a server would give at the end of a poll: its contextCSN, which stands for one state of the whole context."""
 
-    Raises CursorLost when the server cannot say, or does not say all of it; SourceUnavailable.
-    """
-    heard = Poll(cookie=cookie)
-    asked = Search(place, ANYTHING, ["1.1"], controls=[(REQUEST, True, _request(cookie))], overhear=heard.overhear)
-    try:
-        done = line.search(asked, _ignore)
-    except CursorLost:
-        line.close()  # the rest of the answer is still on its way
-        raise
-    if done.code in (_REFRESH_REQUIRED, _UNWILLING):
-        raise CursorLost("cursor_lost", f"the server does not accept the cookie any more: {translate.result_name(done.code)} {done.text}".strip())
-    if done.code:
-        raise CursorLost("cursor_lost", f"the server refuses content synchronisation: {translate.result_name(done.code)} {done.text}".strip())
-    heard.end(done.controls)
-    return frozenset(heard.touched), heard.cookie
+    how = "content sync (RFC 4533)"
+
+    def __init__(self, line: Line, dialect: Dialect, root: Root) -> None:
+        self._line, self._root = line, root
+        self._speaks_uuids = dialect.id.lower() == "entryuuid"
+
+    def begin(self, place: str) -> str:
+        """Return the cookie of this moment, "" where the server shows no contextCSN, or ids are not those of content synchronisation."""
+        if not self._speaks_uuids or REQUEST not in self._root["supportedcontrol"]:
+            return ""
+        entries, _ = self._line.fetch(Search(place, ANYTHING, ["contextCSN"], scope="entry"))
+        numbers = sorted(text for entry in entries for text in entry.texts("contextcsn"))
+        return f"rid=000,csn={';'.join(numbers)}" if numbers else ""
+
+    def since(self, place: str, said: str) -> tuple[frozenset[str], str]:
+        """Poll once."""
+        heard = Poll(cookie=said)
+        asked = Search(place, ANYTHING, ["1.1"], controls=[(REQUEST, True, _request(said))], overhear=heard.overhear)
+        try:
+            done = self._line.search(asked, _ignore)
+        except CursorLost:
+            self._line.close()  # the rest of the answer is still on its way
+            raise
+        if done.code:
+            refused = "does not accept the cookie any more" if done.code in (_REFRESH_REQUIRED, _UNWILLING) else "refuses content synchronisation"
+            raise CursorLost("cursor_lost", f"the server {refused}: {translate.result_name(done.code)} {done.text}".strip())
+        heard.end(done.controls)
+        return frozenset(heard.touched), heard.cookie
 
 
 def _ignore(entry: Entry) -> None:

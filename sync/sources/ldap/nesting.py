@@ -46,6 +46,13 @@ class Nesting:
         primary = self._by_sid.get(primary_sid(entry), "")
         return {group for name in (*names, primary) for group in self._above.get(name, ())}
 
+    def ways_into(self, issuing: str, attribute: str) -> list[str]:
+        """Return the filters, any of which finds the people in an issuing group: named by `attribute` or as the primary one, directly or by way
+        of a group in it."""
+        names = [name for name, above in self._above.items() if issuing in above] or [issuing]
+        numbers = [int.from_bytes(sid[-4:], "little") for sid, name in self._by_sid.items() if name in names]
+        return [*(equals(attribute, name) for name in names), *(equals("primaryGroupID", str(number)) for number in numbers)]
+
     def add(self, issuing: str, group: Entry) -> bool:
         """Remember that a group leads to an issuing one; return False if that was known, or the group has no name."""
         try:

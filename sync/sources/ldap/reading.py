@@ -13,11 +13,11 @@ from sync.settings import SourceSettings
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
-from sync.sources.ldap.delta import HOW, Follower, NoWay
+from sync.sources.ldap.delta import Follower, NoWay
 from sync.sources.ldap.dialect import Dialect, dialect_of
 from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.evidence import Inquiry
-from sync.sources.ldap.filters import both, equals
+from sync.sources.ldap.filters import any_of, both, equals
 from sync.sources.ldap.groups import groups_above, look_for_groups, read_groups
 from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.nesting import Nesting, read_nesting
@@ -75,11 +75,12 @@ class LdapReading:
         """Return what has changed since `cursor`, and who is in the issuing groups now."""
         line = self._line()
         dialect = self._dialect(line)
-        touched, position = self._follower(line, dialect).changes(cursor)
+        follower = self._follower(line, dialect)
+        touched, position = follower.changes(cursor)
         members = {group: self._members_of(line, dialect, group) for group in self._issuing} if dialect.groups else {}
         empty = [group for group, ids in members.items() if not ids]
         found = {group: len(ids) for group, ids in members.items() if ids} | look_for_groups(line, dialect, empty)
-        return Delta(touched, {group: ids for group, ids in members.items() if group in found}, found, HOW[position.way], str(position))
+        return Delta(touched, {group: ids for group, ids in members.items() if group in found}, found, follower.how(position), str(position))
 
     def find(self, address: str) -> Page:
         """Return whoever lists `address` in any of its spellings."""
@@ -148,12 +149,15 @@ class LdapReading:
             return "", str(why)
 
     def _members_of(self, line: Line, dialect: Dialect, group: str) -> frozenset[str]:
-        """Return the ids of the people of this source who say that they are in a group."""
+        """Return the ids of the people of this source who say that they are in a group, or in one that leads to it."""
+        nesting = self._nesting(line, dialect)
+        ways = nesting.ways_into(group, dialect.groups) if nesting else [equals(dialect.groups, group)]
         ids = set[str]()
         for base in self._bases:
-            asked = Search(base, both(dialect.filter, equals(dialect.groups, group)), [dialect.id], page_size=self._settings.page_size)
-            for _ in Walk(line, dialect.vendor).pages_of(asked, lambda entry: ids.update(one for one in dialect.ids_of(entry) if one)):
-                pass
+            for batch in (ways[start : start + IDS_AT_ONCE] for start in range(0, len(ways), IDS_AT_ONCE)):
+                asked = Search(base, both(dialect.filter, any_of(batch)), [dialect.id], page_size=self._settings.page_size)
+                for _ in Walk(line, dialect.vendor).pages_of(asked, lambda entry: ids.update(one for one in dialect.ids_of(entry) if one)):
+                    pass
         return frozenset(ids)
 
     def _search(self, base: str, filter_text: str, mapper: Mapper) -> Search:

@@ -25,6 +25,7 @@ class Vendor:
     finds what was deleted and is kept for a while, where the account may see it, and `shows_deleted` the control that this takes;
     `rights`: the control that tells what the bind account may do; `own_limits`: the attributes of its entry that hold its limits.
     `discloses`: how the account, {account}, is allowed to hear that an entry is not there, or to see the deleted ones in {graveyard}.
+    `follows_by`: by which ways it can be asked what has changed, the best first (see delta.py).
     `limits`: says how the limits of an account are lifted, given its DN; `follows`: one sentence for `rosterd check`, what this
     choice means.
     """
@@ -48,6 +49,7 @@ class Vendor:
     own_limits: tuple[str, ...] = ()
     filter: str = "(objectClass=inetOrgPerson)"
     group_filter: str = "(objectClass=groupOfNames)"
+    follows_by: tuple[str, ...] = ("content-sync", "timestamps")
     always: str = ""
     primary: str = ""
     by_sid: bool = False
@@ -127,6 +129,7 @@ AD = Vendor(
     descriptors=True,
     tombstones="(isDeleted=TRUE)",
     shows_deleted="1.2.840.113556.1.4.417",
+    follows_by=("usn",),
 )
 """Active Directory Domain Services, and Samba as one (MS-ADTS section 3.1.1.3.4.3.1). The filter's number is that of people: computers, managed
 service accounts, trusts and contacts have others or none, and the attribute is indexed."""
