@@ -38,7 +38,7 @@ class Refusal(Exception):
         self.headers = tuple(headers)
 
 
-class _Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
     type: str
     code: str
     message: str
@@ -53,14 +53,14 @@ class ErrorBody(msgspec.Struct, kw_only=True):
     type: str
     is_bifrost_error: bool
     status_code: int
-    error: _Fault
+    error: Fault
     extra_fields: dict[str, str]
 
 
 def error_body(refusal: Refusal, event_id: str) -> bytes:
     """Return the JSON of an error."""
     kind = _TYPES.get(refusal.status, "api_error" if refusal.status >= 500 else "invalid_request_error")
-    fault = _Fault(type=kind, code=refusal.code, message=refusal.message, param=refusal.param or None, event_id=event_id)
+    fault = Fault(type=kind, code=refusal.code, message=refusal.message, param=refusal.param or None, event_id=event_id)
     body = ErrorBody(event_id=event_id, type="error", is_bifrost_error=True, status_code=refusal.status, error=fault, extra_fields={})
     return msgspec.json.encode(body)
 
@@ -116,5 +116,5 @@ def _refuse_input(error: HTTPException) -> Refusal:
     if not mistakes:
         return Refusal(400, "malformed_request", "The request cannot be read: malformed JSON, or not the shape this route takes.")
     first = mistakes[0]
-    param = str(first.get("key") or "")
+    param = str(first.get("key") or "").removeprefix("in_")  # `state` is a word of Litestar's own: inside, that parameter is in_state
     return Refusal(400, "invalid_parameter", str(first.get("message") or "This value is not accepted."), param=param)

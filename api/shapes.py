@@ -1,4 +1,7 @@
-"""What the routes of administration take and give, beside the store's own views: one object in its noun, lists in the plural."""
+"""What the routes take and give, beside the store's own views: one object in its noun, lists in the plural.
+
+`extra_json_schema` is for the description of the API only: what the code checks by itself, and answers with a code of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,11 @@ from sync.store.views import ChangeView, ConflictView, ExplainView, RunView, Sou
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_PRINTABLE = r"^[^\p{C}\p{Zl}\p{Zp}\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]*$"
+Printable = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": _PRINTABLE})]
+
+RunState = Literal["waiting", "running", "succeeded", "held", "failed", "cancelled", "discarded"]
+UserState = Literal["active", "disabled", "missing", "removed"]
 
 
 class RunRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,6 +72,23 @@ class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     overlap: str = "0s"
     expires_at: Moment | None = None
+
+
+class KeyValue(msgspec.Struct):
+    """A virtual key with its value."""
+
+    id: str
+    name: str
+    value: str
+    is_active: bool
+
+
+class LookupAnswer(msgspec.Struct):
+    """Exactly these members, never null."""
+
+    user_id: str
+    email: str
+    virtual_keys: list[KeyValue]
 
 
 class RunAnswer(msgspec.Struct):

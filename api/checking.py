@@ -1,0 +1,58 @@
+"""Requests are taken as strictly as the description says: no member or parameter twice, no text where a number belongs, no endless nesting."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar.handlers import HTTPRouteHandler
+
+from api.desk import Call
+from api.errors import Refusal
+
+_MEMBER = re.compile(r"field `([^`]+)`|at `\$\.([^`]+)`")
+
+
+async def check_request(request: Call) -> None:
+    """Refuse a query or a body that the route does not take. Runs after the bearer was let in. Raises Refusal."""
+    handler = request.route_handler
+    if not isinstance(handler, HTTPRouteHandler):
+        return
+    parameters = handler.parsed_fn_signature.parameters
+    wanted = {getattr(field.kwarg_definition, "name", None) or name for name, field in parameters.items() if field.is_required}
+    _check_query(request.scope["query_string"], wanted - {"request", "data", *request.path_params})
+    body = await request.body()
+    if "data" in parameters and (body or parameters["data"].is_required):
+        _check_body(body, parameters["data"].annotation)
+
+
+def _check_query(query: bytes, required: set[str]) -> None:
+    counts = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    for name, count in counts.items():
+        if count > 1:
+            raise Refusal(400, "invalid_parameter", "This parameter is there more than once.", param=name[:100])
+    for name in required - counts.keys():
+        raise Refusal(400, "invalid_parameter", "This parameter is missing.", param=name)
+
+
+def _check_body(body: bytes, shape: Any) -> None:
+    try:
+        json.loads(body.decode(), object_pairs_hook=_unique)
+        msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        member = _MEMBER.search(str(error))
+        raise Refusal(400, "invalid_parameter", str(error).partition(" - at ")[0], param=(member[1] or member[2] if member else "")) from None
+    except (ValueError, RecursionError):
+        raise Refusal(400, "malformed_request", "The body is no JSON in UTF-8, or nested without end.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise Refusal(400, "duplicate_member", "This member is there more than once.", param=twice[:100])
+    return found
