@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
+from litestar.typing import FieldDefinition
 
 from api.desk import Call
 from api.errors import Refusal
@@ -23,20 +25,34 @@ async def check_request(request: Call) -> None:
     if not isinstance(handler, HTTPRouteHandler):
         return
     parameters = handler.parsed_fn_signature.parameters
-    wanted = {getattr(field.kwarg_definition, "name", None) or name for name, field in parameters.items() if field.is_required}
-    _check_query(request.scope["query_string"], wanted - {"request", "data", *request.path_params})
+    fields = {getattr(field.kwarg_definition, "name", None) or name: field for name, field in parameters.items()}
+    _check_query(request.scope["query_string"], {name: fields[name] for name in fields.keys() - {"request", "data", *request.path_params}})
     body = await request.body()
     if "data" in parameters and (body or parameters["data"].is_required):
         _check_body(body, parameters["data"].annotation)
 
 
-def _check_query(query: bytes, required: set[str]) -> None:
-    counts = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    for name, count in counts.items():
-        if count > 1:
-            raise Refusal(400, "invalid_parameter", "This parameter is there more than once.", param=name[:100])
-    for name in required - counts.keys():
+def without_none(annotation: Any) -> Any:
+    """Return the X of an annotation X | None, and any other as it is."""
+    kinds = [one for one in get_args(annotation) if one is not NoneType]
+    return kinds[0] if get_origin(annotation) in (Union, UnionType) and len(kinds) == 1 else annotation
+
+
+def _check_query(query: bytes, fields: dict[str, FieldDefinition]) -> None:
+    """A query has no null: leaving a parameter out is how to say nothing. What is not a parameter of the route is not looked at."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    counts = Counter(name for name, _ in pairs)
+    for name in [name for name, field in fields.items() if field.is_required and name not in counts]:
         raise Refusal(400, "invalid_parameter", "This parameter is missing.", param=name)
+    for name, value in pairs:
+        if name not in fields:
+            continue
+        if counts[name] > 1:
+            raise Refusal(400, "invalid_parameter", "This parameter is there more than once.", param=name)
+        try:
+            msgspec.convert(value, without_none(fields[name].annotation), strict=False)
+        except msgspec.ValidationError as error:
+            raise Refusal(400, "invalid_parameter", str(error), param=name) from None
 
 
 def _check_body(body: bytes, shape: Any) -> None:

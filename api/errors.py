@@ -116,5 +116,5 @@ def _refuse_input(error: HTTPException) -> Refusal:
     if not mistakes:
         return Refusal(400, "malformed_request", "The request cannot be read: malformed JSON, or not the shape this route takes.")
     first = mistakes[0]
-    param = str(first.get("key") or "").removeprefix("in_")  # `state` is a word of Litestar's own: inside, that parameter is in_state
+    param = str(first.get("key") or "")
     return Refusal(400, "invalid_parameter", str(first.get("message") or "This value is not accepted."), param=param)

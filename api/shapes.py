@@ -15,8 +15,16 @@ from sync.store.views import ChangeView, ConflictView, ExplainView, RunView, Sou
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-_PRINTABLE = r"^[^\p{C}\p{Zl}\p{Zp}\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]*$"
-Printable = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": _PRINTABLE})]
+_PRINTABLE = r"^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _PRINTABLE})]
+Label = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _PRINTABLE, "maxLength": 200})]
+Email = Annotated[str, msgspec.Meta(extra_json_schema={"format": "email", "maxLength": 254})]
+Lifetime = Annotated[
+    str, msgspec.Meta(extra_json_schema={"pattern": "^([1-9][0-9]{0,7}s|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d|[12][0-9]{3}d)$"})
+]
+Overlap = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^([0-9]{1,6}s|[0-9]{1,4}m|[0-9]{1,2}h|[12]?[0-9]d|30d)$"})]
+Domain = Annotated[str, msgspec.Meta(extra_json_schema={"format": "hostname"})]
+Network = Annotated[str, msgspec.Meta(extra_json_schema={"format": "cidr"})]
 
 RunState = Literal["waiting", "running", "succeeded", "held", "failed", "cancelled", "discarded"]
 UserState = Literal["active", "disabled", "missing", "removed"]
@@ -28,13 +36,13 @@ class RunRequest(msgspec.Struct, forbid_unknown_fields=True):
     source: Text
     mode: Literal["incremental", "full"] | None = None
     dry_run: bool = False
-    only: str = ""
+    only: Annotated[str, msgspec.Meta(extra_json_schema={"anyOf": [{"format": "email", "maxLength": 254}, {"const": ""}]})] = ""
 
 
 class GiveRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Who shall hold an address."""
 
-    address: Text
+    address: Email
     user_id: Text
 
 
@@ -42,11 +50,11 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A token to issue. `user` = the address or id of a device token's user; `ttl` a duration as in the configuration."""
 
     role: Literal["admin", "operator", "lookup", "device", "scim"]
-    ttl: str = "90d"
+    ttl: Lifetime = "90d"
     user: str | None = None
-    label: str = ""
-    domain: str | None = None
-    cidr: str | None = None
+    label: Label = ""
+    domain: Domain | None = None
+    cidr: Network | None = None
     max_users: int | None = None
     source: str | None = None
 
@@ -54,7 +62,7 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
 class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A key to mint, or with `value` to import."""
 
-    name: Text
+    name: Name
     expires_at: Moment | None = None
     value: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._~+/=-]{16,4096}$")] | None = None
 
@@ -62,7 +70,7 @@ class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
 class KeyChange(msgspec.Struct, forbid_unknown_fields=True):
     """What shall be different about a key; what is left out stays. `expires_at: null` = never."""
 
-    name: Text | None = None
+    name: Name | None = None
     is_active: bool | None = None
     expires_at: Moment | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -70,7 +78,7 @@ class KeyChange(msgspec.Struct, forbid_unknown_fields=True):
 class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
     """How long the old value shall go on working, a duration of at most 30 days; `expires_at` = a new expiry for the key."""
 
-    overlap: str = "0s"
+    overlap: Overlap = "0s"
     expires_at: Moment | None = None
 
 

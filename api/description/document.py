@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, get_args
 
 import msgspec
 from litestar import Litestar
@@ -16,6 +16,7 @@ from litestar.typing import FieldDefinition
 
 from api import shapes
 from api.auth.admitting import admit_admin, admit_local, admit_monitoring, admit_operator
+from api.checking import without_none
 from api.description import facts
 from api.description.examples import EXAMPLES
 from api.errors import ErrorBody, Refusal, error_body
@@ -37,6 +38,11 @@ _ROLES: dict[Any, list[dict[str, list[str]]]] = {
 _VERSIONED = {"look_up_by_email", "look_up_by_email_in_governance", "look_up_me", "show_key", "change_key"}
 _CONDITIONAL = {"change_key", "rotate_key", "delete_key"}
 _MEDIA = {"show_metrics": TEXT, "show_docs": "text/html", "watch_run": "text/event-stream"}
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"enum": ["progress", "done", "bye", "error"]}, "data": {"type": "string", "contentMediaType": JSON}},
+    "required": ["event", "data"],
+}
 _STREAM = 'event: progress\r\ndata: {"state":"running","phase":"read","pages":3}\r\n\r\nevent: done\r\ndata: {"run":{}}\r\n\r\n'
 
 
@@ -86,7 +92,7 @@ def _operation(path: str, method: str, handler: HTTPRouteHandler) -> dict[str, A
         "summary": summary,
         "description": " ".join((handler.fn.__doc__ or "").split()),
         "security": security,
-        "parameters": [*_parameters(path, handler), *_conditions(name)],
+        "parameters": [*_parameters(name, path, handler), *_conditions(name)],
         "responses": _successes(name, handler) | _errors(_codes(path, method, handler, security) + codes),
     }
     data = handler.parsed_fn_signature.parameters.get("data")
@@ -120,14 +126,14 @@ def _is_query(path: str, field: FieldDefinition) -> bool:
     return field.name not in ("request", "scope", "data") and f"{{{field.name}}}" not in path
 
 
-def _parameters(path: str, handler: HTTPRouteHandler) -> Iterator[dict[str, Any]]:
+def _parameters(operation: str, path: str, handler: HTTPRouteHandler) -> Iterator[dict[str, Any]]:
     for field in handler.parsed_fn_signature.parameters.values():
         if field.name in ("request", "scope", "data"):
             continue
         wanted = field.kwarg_definition
         name = getattr(wanted, "name", None) or field.name
         said, query = facts.PARAMETERS[name], _is_query(path, field)
-        schema = _schema(_without_none(field.annotation)) | said.schema | _bounds(wanted)
+        schema = _schema(without_none(field.annotation)) | said.schema | facts.NARROWER.get((operation, name), {}) | _bounds(wanted)
         if query and isinstance(field.default, (str, int)):
             schema["default"] = field.default
         if not query:
@@ -165,8 +171,9 @@ def _successes(name: str, handler: HTTPRouteHandler) -> dict[str, Any]:
         none = {"204": _bare("`Accept: text/plain`, and no key is active.", headers), "304": _bare("It is what `If-None-Match` names.", headers)}
         return {status: found, **none}
     if name in _MEDIA:
-        example = {"example": _STREAM} if name == "watch_run" else {}
-        content = {_MEDIA[name]: {"schema": {"type": "string"}, **example}}
+        content: dict[str, Any] = {_MEDIA[name]: {"schema": {"type": "string"}}}
+        if name == "watch_run":
+            content = {_MEDIA[name]: {"schema": _EVENT, "example": _STREAM}}
         return {status: _bare(facts.OPERATIONS[name][0] + ".", ()) | {"content": content}}
     if name == "show_openapi":
         return {status: _bare("The document.", ()) | {"content": {JSON: {"schema": {"type": "object"}}}}}
@@ -215,21 +222,19 @@ def _schemas() -> dict[str, Any]:
     """Return the schemas of all shapes. What may be left out of an answer is never null there; what may be null in a request may."""
     wanted = [one for one in vars(shapes).values() if isinstance(one, type) and issubclass(one, msgspec.Struct)]
     _, found = msgspec.json.schema_components([*wanted, UserPage, KeyPage, ErrorBody], ref_template=_SHAPES)
-    for schema in found.values():
+    for shape, schema in found.items():
         for name, member in schema.get("properties", {}).items():
             if schema.get("additionalProperties") is not False and {"type": "null"} in member.get("anyOf", ()):
                 (schema["properties"][name],) = (one for one in member["anyOf"] if one != {"type": "null"})
+        rule = dict(facts.RULES.get(shape, {}))
+        schema["properties"] = schema.get("properties", {}) | rule.pop("properties", {})
+        schema.update(rule)
     return dict(sorted(found.items()))
 
 
 def _schema(annotation: Any) -> dict[str, Any]:
     (schema,), _ = msgspec.json.schema_components([annotation], ref_template=_SHAPES)
     return schema
-
-
-def _without_none(annotation: Any) -> Any:
-    kinds = [one for one in get_args(annotation) if one is not NoneType]
-    return kinds[0] if get_origin(annotation) in (Union, UnionType) and len(kinds) == 1 else annotation
 
 
 def _shape(annotation: Any) -> str:

@@ -53,7 +53,7 @@ key = OwnedKey(KEY, "laptop", "issued", True, AT, f"admin:{JTI}", USER, ADA, exp
 ANSWERS: tuple[Any, ...] = (
     LookupAnswer(USER, ADA, [KeyValue(KEY, "default", NO_VALUE, True)]),
     shapes.RunAnswer(run),
-    shapes.RunsAnswer([run], "MDE5YWIzZjI"),
+    shapes.RunsAnswer([run], "30313961623366326331643465376230"),
     shapes.ChangesAnswer([change]),
     shapes.SourceAnswer(source),
     shapes.SourcesAnswer([source]),

@@ -57,7 +57,7 @@ PARAMETERS = {
     "state": Parameter("Only those in this state.", None),
     "kind": Parameter("Only changes of this kind: one of a run's counts in the singular.", "added"),
     "limit": Parameter("How many at most.", 20),
-    "cursor": Parameter("Where to go on: the `cursor` of the page before, unchanged.", None),
+    "cursor": Parameter("Where to go on: the `cursor` of the page before, unchanged.", None, {"pattern": "^([2-7][0-9a-f]){1,100}$"}),
     "page": Parameter("Which page, from 1.", 1),
     "offset": Parameter("How many to leave out first.", 0),
     "search": Parameter("A piece of a name, an id or an address, in any case.", "okafor"),
@@ -65,6 +65,23 @@ PARAMETERS = {
     "If-None-Match": Parameter("The `ETag` of the answer you have: 304 while it would be the same.", None),
     "If-Match": Parameter("The `ETag` of the key as you saw it: 409 when it has changed since. `*` or nothing: whatever it is.", None),
 }
+
+NARROWER: dict[tuple[str, str], dict[str, Any]] = {("list_changes", "cursor"): {"pattern": "^(3[0-9]){1,18}$"}}
+"""What the schema of one route's parameter says beyond that of all routes."""
+
+_NONE = {"type": "null"}
+_WHO = {"type": "string", "anyOf": [{"format": "email", "maxLength": 254}, {"pattern": "^[^@]*$"}]}
+RULES: dict[str, dict[str, Any]] = {
+    "TokenRequest": {
+        "oneOf": [
+            {"properties": {"role": {"enum": ["admin", "operator"]}, "user": _NONE, "domain": _NONE, "cidr": _NONE}},
+            {"properties": {"role": {"const": "device"}, "user": _WHO, "domain": _NONE, "cidr": _NONE}, "required": ["user"]},
+            {"properties": {"role": {"const": "lookup"}, "user": _NONE}},
+        ],
+        "properties": {"max_users": _NONE, "source": _NONE},
+    },
+}
+"""What the members of a shape have to do with one another."""
 
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {"description": "The id of this request, also in the audit file and in an error's `event_id`.", "pattern": "^[0-9a-f]{32}$"},

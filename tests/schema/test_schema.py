@@ -13,7 +13,7 @@ from daemon.demo.responder import Responder
 from tests.daemon.installation import ROOT, Installation
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = int(os.environ.get("ROSTERD_SCHEMA_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("ROSTERD_SCHEMA_EXAMPLES", "20"))
 SEED = os.environ.get("ROSTERD_SCHEMA_SEED", "20260131")
 
 
@@ -33,9 +33,14 @@ def test_whatever_is_sent_is_answered_as_described(tmp_path: Path) -> None:
             bearer = installation.token("admin")["Authorization"]
             command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG), "run", f"{daemon.url}/openapi.json"]
             command += ["--max-examples", str(EXAMPLES), "--seed", SEED, "--continue-on-failure"]
-            environment = os.environ | {"ROSTERD_BEARER": bearer, "ROSTERD_JTI": jti_of(bearer), "PYTHONPATH": str(ROOT)}
+            users = daemon.get("/api/users?search=ada.okafor", {"Authorization": bearer}).json()["users"]
+            device = installation.token("device", user_id=users[0]["id"])["Authorization"]
+            tokens = {"ROSTERD_BEARER": bearer, "ROSTERD_JTI": jti_of(bearer), "ROSTERD_DEVICE": device}
+            environment = os.environ | tokens | {"PYTHONPATH": str(ROOT)}
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
             (tmp_path / "schemathesis.log").write_text(done.stdout + done.stderr)
             assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+            operations = sum(len(methods) for methods in daemon.get("/openapi.json", {"Authorization": bearer}).json()["paths"].values())
+            assert f"Tested: {operations}" in done.stdout and " skipped" in done.stdout
             assert daemon.end() == 0
             assert "unexpected error" not in daemon.log

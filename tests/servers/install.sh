@@ -20,6 +20,7 @@ need shellcheck shellcheck
 need samba samba-ad-dc
 provision=/usr/share/samba/setup/provision.ldif
 [ -e $provision ] || packages+=(samba-ad-provision)
+need chromium chromium
 [ ${#packages[@]} = 0 ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
