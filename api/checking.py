@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
+from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.typing import FieldDefinition
 
@@ -27,7 +28,10 @@ async def check_request(request: Call) -> None:
     parameters = handler.parsed_fn_signature.parameters
     fields = {getattr(field.kwarg_definition, "name", None) or name: field for name, field in parameters.items()}
     _check_query(request.scope["query_string"], {name: fields[name] for name in fields.keys() - {"request", "data", *request.path_params}})
-    body = await request.body()
+    try:
+        body = await request.body()
+    except InternalServerException:
+        raise Refusal(400, "malformed_request", "The body ended before its end.") from None
     if "data" in parameters and (body or parameters["data"].is_required):
         _check_body(body, parameters["data"].annotation)
 

@@ -56,16 +56,16 @@ class Front:
             return Refusal(421, "unknown_host", "rosterd does not answer to this Host; [http] hosts lists the names it does.")
         if scope["method"] in _READS:
             return None
-        return self._refuse_write({bytes(name): bytes(value) for name, value in scope["headers"]}, hosts[0])
+        return self._refuse_write([(bytes(name), bytes(value)) for name, value in scope["headers"]], hosts[0])
 
-    def _refuse_write(self, headers: dict[bytes, bytes], host: bytes) -> Refusal | None:
-        origin = headers.get(b"origin")
-        if origin is not None and not self._desk.hosts.is_own_origin(origin, host):
+    def _refuse_write(self, sent: list[tuple[bytes, bytes]], host: bytes) -> Refusal | None:
+        headers = dict(sent)
+        if any(name == b"origin" and not self._desk.hosts.is_own_origin(value, host) for name, value in sent):
             return Refusal(403, "foreign_origin", "A page of another origin may not write here.")
         length = headers.get(b"content-length", b"0")
         has_body = length.strip(b"0") != b"" or b"transfer-encoding" in headers
-        kind = headers.get(b"content-type", b"application/json" if not has_body else b"")
-        if kind.partition(b";")[0].strip().lower() != b"application/json":
+        kinds = [value for name, value in sent if name == b"content-type"] or ([b""] if has_body else [])
+        if any(kind.partition(b";")[0].strip().lower() != b"application/json" for kind in kinds):
             return Refusal(400, "json_required", "A write needs Content-Type: application/json.", param="Content-Type")
         if length.isdigit() and int(length) > self._desk.context.settings.max_body:
             return Refusal(413, "body_too_large", "The body is larger than this route takes.")

@@ -15,10 +15,10 @@ from sync.store.views import ChangeView, ConflictView, ExplainView, RunView, Sou
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-_PRINTABLE = r"^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$"
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, extra_json_schema={"pattern": _PRINTABLE})]
-Label = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _PRINTABLE, "maxLength": 200})]
-Email = Annotated[str, msgspec.Meta(extra_json_schema={"format": "email", "maxLength": 254})]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, extra_json_schema={"format": "printable"})]
+Label = Annotated[str, msgspec.Meta(extra_json_schema={"format": "printable", "maxLength": 200})]
+ADDRESS = {"format": "idn-email", "maxLength": 254}
+Email = Annotated[str, msgspec.Meta(extra_json_schema=ADDRESS)]
 Lifetime = Annotated[
     str, msgspec.Meta(extra_json_schema={"pattern": "^([1-9][0-9]{0,7}s|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d|[12][0-9]{3}d)$"})
 ]
@@ -36,7 +36,7 @@ class RunRequest(msgspec.Struct, forbid_unknown_fields=True):
     source: Text
     mode: Literal["incremental", "full"] | None = None
     dry_run: bool = False
-    only: Annotated[str, msgspec.Meta(extra_json_schema={"anyOf": [{"format": "email", "maxLength": 254}, {"const": ""}]})] = ""
+    only: Annotated[str, msgspec.Meta(extra_json_schema={"anyOf": [ADDRESS, {"const": ""}]})] = ""
 
 
 class GiveRequest(msgspec.Struct, forbid_unknown_fields=True):

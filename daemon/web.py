@@ -108,6 +108,8 @@ class _Bounded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._waiting = False
+        if not self.url.startswith((b"/", b"*")):
+            raise ValueError("a target in absolute form, whose host would go before the Host that is checked (RFC 9112 section 3.2.2)")
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:

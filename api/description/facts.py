@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from api.shapes import ADDRESS
+
 ABOUT = (
     "rosterd makes the virtual keys of an AI gateway follow the company directory. Every answer has `X-Request-Id`; every error has the one shape"
     " `ErrorBody`, with a stable `error.code`. A path that does not exist is a 404 (`route_not_found`), a method that a path does not know a 405"
@@ -44,8 +46,6 @@ class Parameter(NamedTuple):
     schema: dict[str, Any] = {}  # noqa: RUF012 — never changed
 
 
-ADDRESS = {"format": "email", "maxLength": 254}
-
 PARAMETERS = {
     "email": Parameter("An e-mail address; in a path percent-encoded as one segment.", "ada.okafor@example.com", ADDRESS),
     "run_id": Parameter("The id of a run, or a unique beginning of six characters or more.", "019ab3f2c1d4e7b0"),
@@ -70,7 +70,7 @@ NARROWER: dict[tuple[str, str], dict[str, Any]] = {("list_changes", "cursor"): {
 """What the schema of one route's parameter says beyond that of all routes."""
 
 _NONE = {"type": "null"}
-_WHO = {"type": "string", "anyOf": [{"format": "email", "maxLength": 254}, {"pattern": "^[^@]*$"}]}
+_WHO = {"type": "string", "anyOf": [ADDRESS, {"pattern": "^[^@]*$"}]}
 RULES: dict[str, dict[str, Any]] = {
     "TokenRequest": {
         "oneOf": [

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
+from daemon.config import HttpSettings
+from daemon.listening import listen
+from daemon.web import Exchange, Web
 from tests.api.world import Company
 
 
@@ -24,14 +24,31 @@ def company(tmp_path: Path) -> Iterator[Company]:
 
 @pytest.fixture
 def port(company: Company) -> Iterator[int]:
-    """Serve the company's app on a free port."""
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(company.app, log_config=None, access_log=False))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[line])))
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield line.getsockname()[1]
-        server.should_exit = True
-        thread.join(10)
+    """Serve the company's app on a free port, as the daemon does."""
+    yield from served(company)
+
+
+def served(company: Company) -> Iterator[int]:
+    """Serve an app with the daemon's own server, yield its port, end it."""
+    listeners, started, ending = listen(HttpSettings(port=0)), threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        exchange = Exchange()
+        await exchange.put(company.app)
+        web = Web(exchange, listeners, None)
+        going = asyncio.create_task(web.serve())
+        await web.ready()
+        started.set()
+        await asyncio.to_thread(ending.wait)
+        web.stop()
+        await going
+        await exchange.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert started.wait(10)
+    yield listeners[0].socket.getsockname()[1]
+    ending.set()
+    thread.join(10)
+    for listener in listeners:
+        listener.close()

@@ -16,6 +16,14 @@ OWN = os.environ["ROSTERD_JTI"]
 NOBODYS = "3b9f6c1e-8d24-4c55-9a1e-52d7f6a0b8c3"
 MOMENT = re.compile(r"\d{4}(-\d\d-\d\dT\d\d:\d\d:\d\d.*)")
 
+letters = "abcxyzABZ0189_äßñ§łжω中𠮷"
+word = st.text(letters, min_size=1, max_size=8)
+atom = st.text(letters + "!#$%&'*+/=?^`{|}~-", min_size=1, max_size=8)
+local, domain = (st.lists(part, min_size=1, max_size=3).map(".".join) for part in (atom, word))
+printable = st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]) | st.just(" "), min_size=1, max_size=200)
+
+schemathesis.openapi.format("idn-email", st.tuples(local, domain).map("@".join))
+schemathesis.openapi.format("printable", printable.filter(str.isprintable))
 schemathesis.openapi.format("cidr", st.ip_addresses().map(lambda address: f"{address}/{address.max_prefixlen}"))
 
 
