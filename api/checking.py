@@ -17,6 +17,7 @@ from litestar.typing import FieldDefinition
 from api.desk import Call
 from api.errors import Refusal
 
+_NAME = re.compile(r"[a-z_]{1,32}")
 _MEMBER = re.compile(r"field `([^`]+)`|at `\$\.([^`]+)`")
 
 
@@ -56,7 +57,7 @@ def _check_query(query: bytes, fields: dict[str, FieldDefinition]) -> None:
         try:
             msgspec.convert(value, without_none(fields[name].annotation), strict=False)
         except msgspec.ValidationError as error:
-            raise Refusal(400, "invalid_parameter", str(error), param=name) from None
+            raise Refusal(400, "invalid_parameter", _say(error), param=name) from None
 
 
 def _check_body(body: bytes, shape: Any) -> None:
@@ -65,14 +66,27 @@ def _check_body(body: bytes, shape: Any) -> None:
         msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
         member = _MEMBER.search(str(error))
-        raise Refusal(400, "invalid_parameter", str(error).partition(" - at ")[0], param=(member[1] or member[2] if member else "")) from None
+        raise Refusal(400, "invalid_parameter", _say(error), param=_named(member[1] or member[2]) if member else "") from None
     except (ValueError, RecursionError):
         raise Refusal(400, "malformed_request", "The body is no JSON in UTF-8, or nested without end.") from None
+
+
+def _say(error: msgspec.ValidationError) -> str:
+    """Return what is wrong, without what was sent: it may be a secret in a wrong place."""
+    message = str(error).partition(" - at ")[0]
+    if message.startswith("Invalid enum value"):
+        return "This is none of the values that are taken here."
+    return "There is no such member." if "unknown field" in message else message
+
+
+def _named(member: str) -> str:
+    """Return the name of a member where it looks like one."""
+    return member if _NAME.fullmatch(member) else ""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise Refusal(400, "duplicate_member", "This member is there more than once.", param=twice[:100])
+        raise Refusal(400, "duplicate_member", "This member is there more than once.", param=_named(twice))
     return found

@@ -26,6 +26,16 @@ _TYPES = {
 }
 
 
+_NOT_THERE = {
+    "run_not_found": "There is no such run, or several begin so.",
+    "source_not_found": "There is no such source.",
+    "token_not_found": "There is no such token.",
+    "user_not_found": "There is no such user.",
+    "virtual_key_not_found": "There is no such key.",
+}
+"""What was asked for is not repeated: it may be a secret in a wrong place, and errors are kept in many logs."""
+
+
 class Refusal(Exception):
     """A request that is answered with an error. `headers` are sent with it; `param` names the one parameter at fault."""
 
@@ -80,7 +90,7 @@ def refuse(error: Exception, event_id: str) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, NotFound):
-        return Refusal(404, error.code, str(error))
+        return Refusal(404, error.code, _NOT_THERE.get(error.code, "There is no such thing."))
     if isinstance(error, Conflict):
         return Refusal(409, error.code, str(error))
     if isinstance(error, InvalidRequest):

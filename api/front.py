@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from api.desk import Desk
 from api.errors import Refusal, refuse
 from api.paths import route_path
 from api.reply import error_reply
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{6,16}")
+"""Ids of users, keys and tokens; of runs, or the beginning of one."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -77,9 +81,15 @@ class Front:
         if not template:
             return
         state = scope["state"]
-        caller = state.get("caller")
+        caller, target = state.get("caller"), {**scope.get("path_params", {}), **state.get("target", {})}
         self._desk.context.audit.record(
             kind="write", event_id=event_id, role=caller.role if caller else None, caller=caller.id if caller else None,
             client=self._desk.client(scope), action=f"{scope['method']} {template}",
-            target={**scope.get("path_params", {}), **state.get("target", {})}, status=status,
+            target={name: self._known(name, value, status) for name, value in target.items()}, status=status,
         )  # fmt: skip
+
+    def _known(self, name: str, value: Any, status: int) -> Any:
+        """Return what a write was about. A name that led nowhere may be a secret in a wrong place: only its keyed digest is kept."""
+        if status < 400 or status == 409 or name == "asked" or not isinstance(value, str) or _ID.fullmatch(value):
+            return value
+        return f"digest:{self._desk.context.vault.tag('asked', value.encode())[:32]}"

@@ -41,6 +41,6 @@ def test_whatever_is_sent_is_answered_as_described(tmp_path: Path) -> None:
             (tmp_path / "schemathesis.log").write_text(done.stdout + done.stderr)
             assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
             operations = sum(len(methods) for methods in daemon.get("/openapi.json", {"Authorization": bearer}).json()["paths"].values())
-            assert f"Tested: {operations}" in done.stdout and " skipped" in done.stdout
+            assert f"Tested: {operations - 1}\n" in done.stdout, "all but the document itself, which it has read already"
             assert daemon.end() == 0
             assert "unexpected error" not in daemon.log
