@@ -55,7 +55,7 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
     label: Label = ""
     domain: Domain | None = None
     cidr: Network | None = None
-    max_users: int | None = None
+    max_users: Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 100_000})] | None = None
     source: str | None = None
 
 

@@ -37,13 +37,21 @@ _ROLES: dict[Any, list[dict[str, list[str]]]] = {
 
 _VERSIONED = {"look_up_by_email", "look_up_by_email_in_governance", "look_up_me", "show_key", "change_key"}
 _CONDITIONAL = {"change_key", "rotate_key", "delete_key"}
-_MEDIA = {"show_metrics": TEXT, "show_docs": "text/html", "watch_run": "text/event-stream"}
 _EVENT = {
     "type": "object",
     "properties": {"event": {"enum": ["progress", "done", "bye", "error"]}, "data": {"type": "string", "contentMediaType": JSON}},
     "required": ["event", "data"],
 }
 _STREAM = 'event: progress\r\ndata: {"state":"running","phase":"read","pages":3}\r\n\r\nevent: done\r\ndata: {"run":{}}\r\n\r\n'
+_JWK = {"kty": "EC", "crv": "P-256", "kid": "8d0c1f", "use": "sig", "alg": "ES256", "x": "…", "y": "…"}
+_OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "show_metrics": (TEXT, {"schema": {"type": "string"}}),
+    "show_docs": ("text/html", {"schema": {"type": "string"}}),
+    "show_openapi": (JSON, {"schema": {"type": "object"}}),
+    "show_jwks": ("application/jwk-set+json", {"schema": {"type": "object", "required": ["keys"]}, "example": {"keys": [_JWK]}}),
+    "watch_run": ("text/event-stream", {"schema": _EVENT, "example": _STREAM}),
+}
+"""What is answered in no shape of ours: its media type and what is said of it."""
 
 
 @lru_cache(2)
@@ -170,13 +178,12 @@ def _successes(name: str, handler: HTTPRouteHandler) -> dict[str, Any]:
         found["content"][TEXT] = {"schema": {"type": "string"}, "example": f"{EXAMPLES['LookupAnswer']['virtual_keys'][0]['value']}\n"}
         none = {"204": _bare("`Accept: text/plain`, and no key is active.", headers), "304": _bare("It is what `If-None-Match` names.", headers)}
         return {status: found, **none}
-    if name in _MEDIA:
-        content: dict[str, Any] = {_MEDIA[name]: {"schema": {"type": "string"}}}
-        if name == "watch_run":
-            content = {_MEDIA[name]: {"schema": _EVENT, "example": _STREAM}}
-        return {status: _bare(facts.OPERATIONS[name][0] + ".", ()) | {"content": content}}
-    if name == "show_openapi":
-        return {status: _bare("The document.", ()) | {"content": {JSON: {"schema": {"type": "object"}}}}}
+    if name in _OTHERS:
+        kind, content = _OTHERS[name]
+        found = _bare(facts.OPERATIONS[name][0] + ".", ()) | {"content": {kind: content}}
+        if name == "show_jwks":
+            found["headers"]["Cache-Control"] = {"description": "How long a verifier may go on with what it has.", "schema": {"type": "string"}}
+        return {status: found}
     text = "The run that will do it." if status == "202" else "Done." if "data" in handler.parsed_fn_signature.parameters else "As asked."
     return {status: _answer(text, _shape(handler.parsed_fn_signature.return_type.annotation), headers=headers)}
 

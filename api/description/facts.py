@@ -46,6 +46,8 @@ class Parameter(NamedTuple):
     schema: dict[str, Any] = {}  # noqa: RUF012 — never changed
 
 
+_WHO = {"type": "string", "anyOf": [ADDRESS, {"pattern": "^[^@]*$"}]}
+
 PARAMETERS = {
     "email": Parameter("An e-mail address; in a path percent-encoded as one segment.", "ada.okafor@example.com", ADDRESS),
     "run_id": Parameter("The id of a run, or a unique beginning of six characters or more.", "019ab3f2c1d4e7b0"),
@@ -61,24 +63,29 @@ PARAMETERS = {
     "page": Parameter("Which page, from 1.", 1),
     "offset": Parameter("How many to leave out first.", 0),
     "search": Parameter("A piece of a name, an id or an address, in any case.", "okafor"),
+    "user": Parameter("Only those of this user: an id, or an address that they hold.", None, _WHO),
+    "role": Parameter("Only those of this role.", "device"),
+    "active": Parameter("Only those that stand; with false only those that do not.", True),
     "strict": Parameter("Let a stale source make this a 503.", False),
     "If-None-Match": Parameter("The `ETag` of the answer you have: 304 while it would be the same.", None),
     "If-Match": Parameter("The `ETag` of the key as you saw it: 409 when it has changed since. `*` or nothing: whatever it is.", None),
 }
 
-NARROWER: dict[tuple[str, str], dict[str, Any]] = {("list_changes", "cursor"): {"pattern": "^(3[0-9]){1,18}$"}}
+NARROWER: dict[tuple[str, str], dict[str, Any]] = {
+    ("list_changes", "cursor"): {"pattern": "^(3[0-9]){1,18}$"},
+    ("list_tokens", "cursor"): {"pattern": "^(3[0-9]){1,15}20([2-7][0-9a-f]){1,80}$"},
+}
 """What the schema of one route's parameter says beyond that of all routes."""
 
 _NONE = {"type": "null"}
-_WHO = {"type": "string", "anyOf": [ADDRESS, {"pattern": "^[^@]*$"}]}
 RULES: dict[str, dict[str, Any]] = {
     "TokenRequest": {
         "oneOf": [
-            {"properties": {"role": {"enum": ["admin", "operator"]}, "user": _NONE, "domain": _NONE, "cidr": _NONE}},
-            {"properties": {"role": {"const": "device"}, "user": _WHO, "domain": _NONE, "cidr": _NONE}, "required": ["user"]},
+            {"properties": {"role": {"enum": ["admin", "operator"]}, "user": _NONE, "domain": _NONE, "cidr": _NONE, "max_users": _NONE}},
+            {"properties": {"role": {"const": "device"}, "user": _WHO, "domain": _NONE, "cidr": _NONE, "max_users": _NONE}, "required": ["user"]},
             {"properties": {"role": {"const": "lookup"}, "user": _NONE}},
         ],
-        "properties": {"max_users": _NONE, "source": _NONE},
+        "properties": {"source": _NONE},
     },
 }
 """What the members of a shape have to do with one another."""
@@ -120,12 +127,14 @@ CODES = {
     "400 invalid_cursor": ("The cursor is not one that a list answered.", "cursor"),
     "400 invalid_expiry": ("That moment has passed already.", "expires_at"),
     "400 invalid_overlap": ("An overlap is at most 30 days.", "overlap"),
+    "400 expiry_required": ("A key that is a JWT has an expiry.", "expires_at"),
     "400 invalid_user": ("A device token stands for one user, and no other token does.", "user"),
     "401 not_authenticated": ("This needs a valid bearer token.", ""),
     "403 role_not_permitted": ("This bearer's role does not permit this.", ""),
     "403 foreign_origin": ("A page of another origin may not write here.", ""),
     "403 other_user": ("This bearer may ask for its own user only.", ""),
     "403 outside_bounds": ("This token was not issued for this address, or not for this network.", ""),
+    "403 too_many_users": ("This token has read as many different users within a day as it may.", ""),
     "403 bearer_has_no_user": ("This bearer stands for no user; ask by address.", ""),
     "404 user_not_found": ("No user holds this address.", "email"),
     "404 user_removed": ("The user was removed: the directory has not shown them for longer than the grace.", "email"),
@@ -144,6 +153,7 @@ CODES = {
     "409 name_taken": ("This user has a key named laptop already. Give it another name.", ""),
     "409 value_exists": ("This value is a key's already.", ""),
     "409 value_retired": ("This value was a key's before.", ""),
+    "409 value_ends_first": ("The value of this key is a JWT that itself ends earlier; nothing was done. Rotate the key.", ""),
     "409 changed_meanwhile": ("The key has been changed since you saw it; nothing was done. Look at it again, then decide.", ""),
     "413 body_too_large": ("The body is larger than this route takes.", ""),
     "421 unknown_host": ("rosterd does not answer to this Host; [http] hosts lists the names it does.", ""),
@@ -158,7 +168,15 @@ EVERYWHERE = ("421 unknown_host", "500 internal_error")
 AUTHENTICATED = ("400 two_credentials", "401 not_authenticated", "403 role_not_permitted", "429 too_many_failures", "503 store_unavailable")
 WRITES = ("400 json_required", "403 foreign_origin", "413 body_too_large")
 BODIES = ("400 malformed_request", "400 invalid_parameter", "400 duplicate_member")
-LOOKUPS = ("400 invalid_email", "403 other_user", "403 outside_bounds", "404 user_not_found", "404 user_removed", "404 address_contested")
+LOOKUPS = (
+    "400 invalid_email",
+    "403 other_user",
+    "403 outside_bounds",
+    "403 too_many_users",
+    "404 user_not_found",
+    "404 user_removed",
+    "404 address_contested",
+)
 
 OPERATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "look_up_by_email": ("The virtual keys of whoever holds an address", LOOKUPS),
@@ -187,21 +205,43 @@ OPERATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Issue a token",
         ("400 invalid_duration", "400 invalid_email", "400 invalid_user", "404 user_not_found", "404 source_not_found", "409 address_contested"),
     ),
-    "list_tokens": ("Every token's record", ()),
+    "list_tokens": (
+        "Tokens' records, newest first",
+        ("400 invalid_cursor", "400 invalid_email", "404 user_not_found", "409 address_contested"),
+    ),
     "revoke_token": ("Revoke a token", ("404 token_not_found",)),
     "list_keys_of_user": ("One page of the keys of one user", ("404 user_not_found",)),
     "mint_key": (
         "Mint or import a key",
-        ("400 invalid_expiry", "404 user_not_found", "409 name_taken", "409 value_exists", "409 value_retired", "409 user_removed"),
+        (
+            "400 invalid_expiry",
+            "400 expiry_required",
+            "404 user_not_found",
+            "409 name_taken",
+            "409 value_exists",
+            "409 value_retired",
+            "409 user_removed",
+        ),
     ),
     "list_keys": ("One page of all keys", ()),
     "show_key": ("One key", ("404 virtual_key_not_found",)),
-    "change_key": ("Name, switch or time a key", ("400 invalid_expiry", "404 virtual_key_not_found", "409 name_taken", "409 changed_meanwhile")),
+    "change_key": (
+        "Name, switch or time a key",
+        ("400 invalid_expiry", "404 virtual_key_not_found", "409 name_taken", "409 value_ends_first", "409 changed_meanwhile"),
+    ),
     "rotate_key": (
         "Give a key a new value",
-        ("400 invalid_duration", "400 invalid_overlap", "404 virtual_key_not_found", "409 changed_meanwhile"),
+        (
+            "400 invalid_duration",
+            "400 invalid_overlap",
+            "400 invalid_expiry",
+            "400 expiry_required",
+            "404 virtual_key_not_found",
+            "409 changed_meanwhile",
+        ),
     ),
     "delete_key": ("Delete a key", ("404 virtual_key_not_found", "409 changed_meanwhile")),
+    "show_jwks": ("The public keys with which keys that are JWTs are checked", ()),
     "live": ("This process answers", ()),
     "ready": ("This process can answer lookups", ()),
     "show_metrics": ("Everything in Prometheus' text format", ()),
