@@ -62,8 +62,7 @@ def _check_query(query: bytes, fields: dict[str, FieldDefinition]) -> None:
 
 def _check_body(body: bytes, shape: Any) -> None:
     try:
-        json.loads(body.decode(), object_pairs_hook=_unique)
-        msgspec.json.decode(body, type=shape)
+        msgspec.convert(json.loads(body.decode(), object_pairs_hook=_unique, parse_float=_number, parse_constant=_refuse), shape)
     except msgspec.ValidationError as error:
         member = _MEMBER.search(str(error))
         raise Refusal(400, "invalid_parameter", _say(error), param=_named(member[1] or member[2]) if member else "") from None
@@ -82,6 +81,16 @@ def _say(error: msgspec.ValidationError) -> str:
 def _named(member: str) -> str:
     """Return the name of a member where it looks like one."""
     return member if _NAME.fullmatch(member) else ""
+
+
+def _number(text: str) -> int | float:
+    """Return a number: JSON knows one kind only, and 5.0 is the integer 5 (JSON Schema, section 6.1.1 of its validation part)."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(text)  # Infinity and NaN, which Python reads and JSON does not know
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

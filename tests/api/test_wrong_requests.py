@@ -93,6 +93,12 @@ def test_every_wrong_body_is_refused_and_named(
     assert company.ask("GET", "/api/governance/virtual-keys", company.token()).json()["total_count"] == 1
 
 
+def test_an_integer_may_be_written_as_a_decimal(company: Company) -> None:
+    """5.0 is 5, as JSON Schema has it."""
+    answer = send(company, "POST", TOKENS, b'{"role": "lookup", "max_users": 5.0}')
+    assert (answer.status_code, answer.json()["token"]["max_users"]) == (200, 5)
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [
