@@ -9,8 +9,9 @@ from api.shapes import ADDRESS
 ABOUT = (
     "rosterd makes the virtual keys of an AI gateway follow the company directory. Every answer has `X-Request-Id`; every error has the one shape"
     " `ErrorBody`, with a stable `error.code`. A path that does not exist is a 404 (`route_not_found`), a method that a path does not know a 405"
-    " (`method_not_allowed`) with `Allow`. Writes need `Content-Type: application/json` and no foreign `Origin`. Members that do not apply are left"
-    " out, never null; times are RFC 3339 in UTC; creations answer 200, as the gateway does, and requests for runs 202."
+    " (`method_not_allowed`) with `Allow`. Writes need `Content-Type: application/json` and no foreign `Origin`. Query parameters"
+    " that a route does not know are ignored, members of a body refused. Members that do not apply are left out, never null;"
+    " times are RFC 3339 in UTC; creations answer 200, as the gateway does, and requests for runs 202."
 )
 
 TAGS = {
