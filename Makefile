@@ -9,10 +9,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 TESTS  ?= tests
 
-.PHONY: help run test lint test-faults bench bench-changes lock clean
+.PHONY: help run test lint test-faults test-schema bench bench-changes lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: $(VENV)/.runtime  ## set up .venv and start the demonstration: needs no root, changes nothing outside this folder
 	@exec $(BIN)/rosterd demo
@@ -30,6 +30,9 @@ test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in ev
 	@bash tests/servers/install.sh
 	ROSTERD_KILLS=100 $(BIN)/python -m pytest $(TESTS)/sync/test_killed.py
 	$(BIN)/python -m pytest -m faults --no-header -q $(TESTS) || [ $$? = 5 ]
+
+test-schema: $(VENV)/.tools  ## Schemathesis on the live API for ten minutes, with another seed each time
+	ROSTERD_SCHEMA_EXAMPLES=1000 ROSTERD_SCHEMA_SEED=$${ROSTERD_SCHEMA_SEED:-$$RANDOM} $(BIN)/python -m pytest -q --no-header $(TESTS)/schema
 
 bench: $(VENV)/.tools  ## seconds and memory beside ldapsearch; BENCH_PEOPLE=100000
 	@bash tests/servers/install.sh python3-ldap

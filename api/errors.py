@@ -26,6 +26,16 @@ _TYPES = {
 }
 
 
+_NOT_THERE = {
+    "run_not_found": "There is no such run, or several begin so.",
+    "source_not_found": "There is no such source.",
+    "token_not_found": "There is no such token.",
+    "user_not_found": "There is no such user.",
+    "virtual_key_not_found": "There is no such key.",
+}
+"""What was asked for is not repeated: it may be a secret in a wrong place, and errors are kept in many logs."""
+
+
 class Refusal(Exception):
     """A request that is answered with an error. `headers` are sent with it; `param` names the one parameter at fault."""
 
@@ -38,7 +48,7 @@ class Refusal(Exception):
         self.headers = tuple(headers)
 
 
-class _Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Fault(msgspec.Struct, kw_only=True, omit_defaults=True):
     type: str
     code: str
     message: str
@@ -53,14 +63,14 @@ class ErrorBody(msgspec.Struct, kw_only=True):
     type: str
     is_bifrost_error: bool
     status_code: int
-    error: _Fault
+    error: Fault
     extra_fields: dict[str, str]
 
 
 def error_body(refusal: Refusal, event_id: str) -> bytes:
     """Return the JSON of an error."""
     kind = _TYPES.get(refusal.status, "api_error" if refusal.status >= 500 else "invalid_request_error")
-    fault = _Fault(type=kind, code=refusal.code, message=refusal.message, param=refusal.param or None, event_id=event_id)
+    fault = Fault(type=kind, code=refusal.code, message=refusal.message, param=refusal.param or None, event_id=event_id)
     body = ErrorBody(event_id=event_id, type="error", is_bifrost_error=True, status_code=refusal.status, error=fault, extra_fields={})
     return msgspec.json.encode(body)
 
@@ -80,7 +90,7 @@ def refuse(error: Exception, event_id: str) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, NotFound):
-        return Refusal(404, error.code, str(error))
+        return Refusal(404, error.code, _NOT_THERE.get(error.code, "There is no such thing."))
     if isinstance(error, Conflict):
         return Refusal(409, error.code, str(error))
     if isinstance(error, InvalidRequest):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from api.desk import Desk
 from api.errors import Refusal, refuse
 from api.paths import route_path
 from api.reply import error_reply
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{6,16}")
+"""Ids of users, keys and tokens; of runs, or the beginning of one."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -56,16 +60,16 @@ class Front:
             return Refusal(421, "unknown_host", "rosterd does not answer to this Host; [http] hosts lists the names it does.")
         if scope["method"] in _READS:
             return None
-        return self._refuse_write({bytes(name): bytes(value) for name, value in scope["headers"]}, hosts[0])
+        return self._refuse_write([(bytes(name), bytes(value)) for name, value in scope["headers"]], hosts[0])
 
-    def _refuse_write(self, headers: dict[bytes, bytes], host: bytes) -> Refusal | None:
-        origin = headers.get(b"origin")
-        if origin is not None and not self._desk.hosts.is_own_origin(origin, host):
+    def _refuse_write(self, sent: list[tuple[bytes, bytes]], host: bytes) -> Refusal | None:
+        headers = dict(sent)
+        if any(name == b"origin" and not self._desk.hosts.is_own_origin(value, host) for name, value in sent):
             return Refusal(403, "foreign_origin", "A page of another origin may not write here.")
         length = headers.get(b"content-length", b"0")
         has_body = length.strip(b"0") != b"" or b"transfer-encoding" in headers
-        kind = headers.get(b"content-type", b"application/json" if not has_body else b"")
-        if kind.partition(b";")[0].strip().lower() != b"application/json":
+        kinds = [value for name, value in sent if name == b"content-type"] or ([b""] if has_body else [])
+        if any(kind.partition(b";")[0].strip().lower() != b"application/json" for kind in kinds):
             return Refusal(400, "json_required", "A write needs Content-Type: application/json.", param="Content-Type")
         if length.isdigit() and int(length) > self._desk.context.settings.max_body:
             return Refusal(413, "body_too_large", "The body is larger than this route takes.")
@@ -77,9 +81,15 @@ class Front:
         if not template:
             return
         state = scope["state"]
-        caller = state.get("caller")
+        caller, target = state.get("caller"), {**scope.get("path_params", {}), **state.get("target", {})}
         self._desk.context.audit.record(
             kind="write", event_id=event_id, role=caller.role if caller else None, caller=caller.id if caller else None,
             client=self._desk.client(scope), action=f"{scope['method']} {template}",
-            target={**scope.get("path_params", {}), **state.get("target", {})}, status=status,
+            target={name: self._known(name, value, status) for name, value in target.items()}, status=status,
         )  # fmt: skip
+
+    def _known(self, name: str, value: Any, status: int) -> Any:
+        """Return what a write was about. A name that led nowhere may be a secret in a wrong place: only its keyed digest is kept."""
+        if status < 400 or status == 409 or name == "asked" or not isinstance(value, str) or _ID.fullmatch(value):
+            return value
+        return f"digest:{self._desk.context.vault.tag('asked', value.encode())[:32]}"

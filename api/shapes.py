@@ -1,4 +1,7 @@
-"""What the routes of administration take and give, beside the store's own views: one object in its noun, lists in the plural."""
+"""What the routes take and give, beside the store's own views: one object in its noun, lists in the plural.
+
+`extra_json_schema` is for the description of the API only: what the code checks by itself, and answers with a code of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,19 @@ from sync.store.views import ChangeView, ConflictView, ExplainView, RunView, Sou
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, extra_json_schema={"format": "printable"})]
+Label = Annotated[str, msgspec.Meta(extra_json_schema={"format": "printable", "maxLength": 200})]
+ADDRESS = {"format": "idn-email", "maxLength": 254}
+Email = Annotated[str, msgspec.Meta(extra_json_schema=ADDRESS)]
+Lifetime = Annotated[
+    str, msgspec.Meta(extra_json_schema={"pattern": "^([1-9][0-9]{0,7}s|[1-9][0-9]{0,5}m|[1-9][0-9]{0,3}h|[1-9][0-9]{0,2}d|[12][0-9]{3}d)$"})
+]
+Overlap = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^([0-9]{1,6}s|[0-9]{1,4}m|[0-9]{1,2}h|[12]?[0-9]d|30d)$"})]
+Domain = Annotated[str, msgspec.Meta(extra_json_schema={"format": "hostname"})]
+Network = Annotated[str, msgspec.Meta(extra_json_schema={"format": "cidr"})]
+
+RunState = Literal["waiting", "running", "succeeded", "held", "failed", "cancelled", "discarded"]
+UserState = Literal["active", "disabled", "missing", "removed"]
 
 
 class RunRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -20,13 +36,13 @@ class RunRequest(msgspec.Struct, forbid_unknown_fields=True):
     source: Text
     mode: Literal["incremental", "full"] | None = None
     dry_run: bool = False
-    only: str = ""
+    only: Annotated[str, msgspec.Meta(extra_json_schema={"anyOf": [ADDRESS, {"const": ""}]})] = ""
 
 
 class GiveRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Who shall hold an address."""
 
-    address: Text
+    address: Email
     user_id: Text
 
 
@@ -34,19 +50,19 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A token to issue. `user` = the address or id of a device token's user; `ttl` a duration as in the configuration."""
 
     role: Literal["admin", "operator", "lookup", "device", "scim"]
-    ttl: str = "90d"
+    ttl: Lifetime = "90d"
     user: str | None = None
-    label: str = ""
-    domain: str | None = None
-    cidr: str | None = None
-    max_users: int | None = None
+    label: Label = ""
+    domain: Domain | None = None
+    cidr: Network | None = None
+    max_users: Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": 100_000})] | None = None
     source: str | None = None
 
 
 class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A key to mint, or with `value` to import."""
 
-    name: Text
+    name: Name
     expires_at: Moment | None = None
     value: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._~+/=-]{16,4096}$")] | None = None
 
@@ -54,7 +70,7 @@ class KeyRequest(msgspec.Struct, forbid_unknown_fields=True):
 class KeyChange(msgspec.Struct, forbid_unknown_fields=True):
     """What shall be different about a key; what is left out stays. `expires_at: null` = never."""
 
-    name: Text | None = None
+    name: Name | None = None
     is_active: bool | None = None
     expires_at: Moment | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -62,8 +78,25 @@ class KeyChange(msgspec.Struct, forbid_unknown_fields=True):
 class RotateRequest(msgspec.Struct, forbid_unknown_fields=True):
     """How long the old value shall go on working, a duration of at most 30 days; `expires_at` = a new expiry for the key."""
 
-    overlap: str = "0s"
+    overlap: Overlap = "0s"
     expires_at: Moment | None = None
+
+
+class KeyValue(msgspec.Struct):
+    """A virtual key with its value."""
+
+    id: str
+    name: str
+    value: str
+    is_active: bool
+
+
+class LookupAnswer(msgspec.Struct):
+    """Exactly these members, never null."""
+
+    user_id: str
+    email: str
+    virtual_keys: list[KeyValue]
 
 
 class RunAnswer(msgspec.Struct):

@@ -108,6 +108,10 @@ class _Bounded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._waiting = False
+        if not self.url.startswith((b"/", b"*")):
+            raise ValueError("a target in absolute form, whose host would go before the Host that is checked (RFC 9112 section 3.2.2)")
+        if sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEADERS:
+            raise ValueError("too many headers, though they came at once")
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:

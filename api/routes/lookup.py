@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from litestar import get
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from litestar.types import ASGIApp, Scope
 
@@ -18,39 +17,14 @@ from api.errors import Refusal, refuse
 from api.negotiation import has_already, wants_text
 from api.paths import decode_segment
 from api.reply import JSON, TEXT, Reply, error_reply
+from api.shapes import KeyValue, LookupAnswer
 from sync.store.lookup import Found
 from sync.store.views import rfc3339
-
-
-class KeyValue(msgspec.Struct):
-    """A virtual key with its value."""
-
-    id: str
-    name: str
-    value: str
-    is_active: bool
-
-
-class LookupAnswer(msgspec.Struct):
-    """Exactly these members, never null."""
-
-    user_id: str
-    email: str
-    virtual_keys: list[KeyValue]
-
-
-_RESPONSES = {
-    200: ResponseSpec(LookupAnswer, description="The user's keys, active first; as `text/plain` the first active value and a newline."),
-    204: ResponseSpec(None, description="`Accept: text/plain`, and no key is active."),
-    304: ResponseSpec(None, description="What `If-None-Match` names is what would be sent now."),
-}
 
 
 @get(
     "/api/users/email/{email:str}/virtual-keys",
     operation_id="look_up_by_email",
-    summary="The virtual keys of whoever holds an address",
-    responses=_RESPONSES,
     status_code=200,
     tags=["lookup"],
 )
@@ -62,8 +36,6 @@ async def look_up_by_email(scope: Scope, email: FromPath[str]) -> ASGIApp:
 @get(
     "/api/governance/users/email/{email:str}/virtual-keys",
     operation_id="look_up_by_email_in_governance",
-    summary="The same, under the newer path",
-    responses=_RESPONSES,
     status_code=200,
     tags=["lookup"],
 )
@@ -75,8 +47,6 @@ async def look_up_in_governance(scope: Scope, email: FromPath[str]) -> ASGIApp:
 @get(
     "/api/users/me/virtual-keys",
     operation_id="look_up_me",
-    summary="The virtual keys of the user that the bearer stands for",
-    responses=_RESPONSES,
     status_code=200,
     tags=["lookup"],
 )

@@ -12,7 +12,7 @@ from api.metrics import KIND
 from api.reply import Reply
 
 
-@get("/metrics", guards=[admit_monitoring], include_in_schema=False)
+@get("/metrics", guards=[admit_monitoring], operation_id="show_metrics", tags=["health"])
 async def show_metrics(request: Call) -> ASGIApp:
     """Everything in Prometheus' text format."""
     desk = desk_of(request)

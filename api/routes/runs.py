@@ -11,11 +11,11 @@ from api.auth.admitting import admit_operator, caller_of
 from api.desk import Call, context_of
 from api.paths import decode_segment
 from api.routes.events import watch_run
-from api.shapes import ChangesAnswer, RunAnswer, RunRequest, RunsAnswer
+from api.shapes import ChangesAnswer, RunAnswer, RunRequest, RunsAnswer, RunState
 from api.values import parse_email
 from sync.store import runs
 
-State = Annotated[str | None, QueryParameter(name="state")]
+State = Annotated[RunState | None, QueryParameter(name="state")]
 Cursor = FromQuery[str | None]
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 

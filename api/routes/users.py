@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from api.auth.admitting import admit_operator, caller_of
 from api.desk import Call, context_of
 from api.paths import decode_segment
-from api.shapes import UserAnswer
+from api.shapes import UserAnswer, UserState
 from sync.store import people
 from sync.store.views import UserPage
 
@@ -21,7 +21,7 @@ def list_users(
     page: Annotated[int, QueryParameter(ge=1, le=1_000_000)] = 1,
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
     search: Annotated[str, QueryParameter(max_length=254)] = "",
-    in_state: Annotated[str | None, QueryParameter(name="state")] = None,
+    in_state: Annotated[UserState | None, QueryParameter(name="state")] = None,
     source: FromQuery[str | None] = None,
 ) -> UserPage:
     """One page of users, by username; `search` is found in username, name and addresses."""

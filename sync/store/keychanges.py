@@ -21,6 +21,8 @@ LONGEST_OVERLAP = 30 * 86_400_000
 """Milliseconds that a rotated value may go on working."""
 
 LONGEST_NAME = 200
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999, the last that RFC 3339 can write."""
 
 End = Callable[[bytes, str, str], int | None]
 """end(sealed value, key id, user id) returns when the value itself ends (ms), whatever the store says; None: never."""
@@ -137,7 +139,9 @@ def forget_overlaps(store: Store) -> int:
 
 
 def check_expiry(store: Store, expires_at: int | None) -> int | None:
-    """Return `expires_at` (ms). Raises InvalidRequest for one that has passed."""
+    """Return `expires_at` (ms). Raises InvalidRequest for one that has passed, and for one that no calendar reaches."""
+    if expires_at is not None and expires_at > _LAST_MS:
+        raise InvalidRequest("invalid_expiry", "That moment is out of reach.", param="expires_at")
     if expires_at is not None and expires_at <= store.now():
         raise InvalidRequest("invalid_expiry", "That moment has passed already.", "Disable the key to end it now.", param="expires_at")
     return expires_at

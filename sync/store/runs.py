@@ -83,7 +83,7 @@ def changes(
 ) -> tuple[list[ChangeView], str | None]:
     """Return (what the run changed, would have changed or withheld, in order; where to go on or None). Raises NotFound."""
     after = open_cursor(cursor)
-    if after is not None and not after.isdigit():
+    if after is not None and not (after.isdigit() and len(after) <= 18):
         raise bad_cursor()
     clause = "and kind = :kind" if kind else ""
     query = text(f"select * from change where run_id = :run and id > :after {clause} order by id limit :limit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,3 +137,13 @@ class Company:
 
     def _wake(self) -> None:
         self.woken += 1
+
+
+def send_octets(port: int, request: bytes) -> bytes:
+    """Send octets as they are and return the whole answer."""
+    with socket.create_connection(("127.0.0.1", port), 10) as line:
+        line.sendall(request)
+        answer = b""
+        while chunk := line.recv(65536):
+            answer += chunk
+        return answer

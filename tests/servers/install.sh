@@ -20,6 +20,7 @@ need shellcheck shellcheck
 need samba samba-ad-dc
 provision=/usr/share/samba/setup/provision.ldif
 [ -e $provision ] || packages+=(samba-ad-provision)
+need chromium chromium
 for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || packages+=("$package"); done
 [ ${#packages[@]} = 0 ] && exit 0
 

@@ -271,7 +271,7 @@ def test_a_token_stands_until_revoked_or_expired(world: World) -> None:
     world.directory.add("ann", "ann@corp.example")
     world.sync()
     now = world.clock.now
-    tokens.add(world.store, Token(jti="j1", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now + 1000))
+    tokens.add(world.store, [Token(jti="j1", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now + 1000)])
 
     def stands() -> bool:
         return lookup.by_address(world.store, "ann@corp.example", jti="j1").token_ok
@@ -279,7 +279,7 @@ def test_a_token_stands_until_revoked_or_expired(world: World) -> None:
     assert stands()
     tokens.revoke(world.store, "j1", "cli:admin")
     assert not stands()
-    tokens.add(world.store, Token(jti="j2", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now - 1))
+    tokens.add(world.store, [Token(jti="j2", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now - 1)])
     assert not lookup.by_address(world.store, "nobody@corp.example", jti="j2").token_ok
 
 
