@@ -190,14 +190,6 @@ def test_the_global_catalogue_is_read_as_well(branch: Branch) -> None:
     assert read(corp_ad(branch, urls=(branch.samba.catalogue_url,))).persons == read(corp_ad(branch)).persons
 
 
-def test_every_read_is_a_full_one(branch: Branch) -> None:
-    """No cursor is offered, and the reason is told: what changes in a group of groups touches nobody's entry."""
-    branch.add_person("ann")
-    proof = read(corp_ad(branch)).proof
-    assert proof.cursor == ""
-    assert "it is read in full" in proof.no_cursor
-
-
 def test_two_domains_are_two_sources_and_a_dead_controller_is_passed_over(branch: Branch) -> None:
     """Controllers of one domain stand in `urls`, tried in order; who is in one base is not in the other."""
     branch.add_person("ann")
