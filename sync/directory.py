@@ -115,12 +115,14 @@ class Finding:
 
     departed: evidence that they left (`evidence` says what was asked and answered, ready for an admin to read).
     unproven: absence only, or nothing provable; `why` says what was missing.
+    `container` = what the person stood right below, as the directory spells it; "" where there is no such thing.
     """
 
     external_id: str
     verdict: Literal["departed", "unproven"]
     why: str
     evidence: str
+    container: str = ""
 
 
 class Reading(Protocol):

@@ -123,6 +123,8 @@ class _Attempt:
                 absent = kept.load_all(connection, (known.user_id for known in picture.absent))
             with self._phase("plan", "evidence"):
                 weigh.find_departures(reading, absent, self._store.now(), picture, trusted=only_ids is not None or proof.complete)
+            with self._store.read(on=connection):
+                weigh.find_vanished(connection, self._source.name, picture)
         return picture
 
     def _seal(self, connection: Connection, staging: Staging) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +16,9 @@ from sync.store.engine import Connection
 from sync.store.facts import SourceFacts
 from sync.store.staging import Staging, known_users
 from sync.user import Kept, Known, UserPlan
+
+A_FEW = 3
+"""People of one container whose leaving together is a vanishing: one or two leave an office now and then."""
 
 
 @dataclass(slots=True)
@@ -126,6 +130,18 @@ def find_departures(reading: Reading, users: dict[str, Kept], now: int, picture:
             picture.losses[Loss(user.user_id, "missing")] = finding.why
     for user in here.values():
         picture.unproven[user.user_id] = Finding(user.external_id, "unproven", "the directory gave no answer about this entry", "")
+
+
+def find_vanished(connection: Connection, source: str, picture: Picture) -> None:
+    """Force a hold for everybody who leaves with all the others of a container: that is a place that vanished or was hidden, or a human's wholesale
+    decision, and no limit tells which."""
+    leaving: defaultdict[str, list[str]] = defaultdict(list)
+    for user_id, finding in picture.departed.items():
+        if finding.container and Loss(user_id, "missing") in picture.losses:
+            leaving[finding.container].append(user_id)
+    for container, user_ids in leaving.items():
+        if len(user_ids) >= A_FEW and not kept.others_below(connection, source, container, user_ids):
+            picture.forced |= {Loss(user_id, "missing"): f"all {len(user_ids)} people of {container} are gone at once" for user_id in user_ids}
 
 
 def judge(connection: Connection, source: SourceSettings, now: int, picture: Picture) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, text
@@ -111,6 +111,14 @@ def members(connection: Connection, source: str, group: str) -> frozenset[str]:
         " where g.source = :source and g.external_id = :group and u.state in ('active', 'disabled')"
     )
     return frozenset(row[0] for row in connection.execute(query, {"source": source, "group": group}))
+
+
+def others_below(connection: Connection, source: str, container: str, but: Collection[str]) -> bool:
+    """Tell whether anybody active of `source` stands below a container beside these users."""
+    query = text("select id from \"user\" where source = :source and state = 'active' and place like :below escape '\\' limit :enough")
+    below = container.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    rows = connection.execute(query, {"source": source, "below": f"%,{below}", "enough": len(but) + 1})
+    return any(row[0] not in but for row in rows)
 
 
 def leaving_a_group(connection: Connection, source: str, policies: Sequence[str], now: int) -> list[tuple[str, str, str, bool]]:

@@ -215,3 +215,23 @@ def test_a_server_that_is_gone_leaves_the_last_good_answers(real: World, slapd: 
     assert real.keys("ann@example.com")[0][1]
     slapd.start()
     assert real.sync().counts["unchanged"] == 1
+
+
+def test_a_container_that_vanishes_is_held_whatever_the_limits(real: World, slapd: Slapd) -> None:
+    """Four people of forty are within every limit, but not when they are all of their branch; one who stays makes them ordinary leavers."""
+    slapd.add_people(40)
+    branch = slapd.add(f"ou=Zü_rich,{slapd.base}", objectClass="organizationalUnit")
+    people = [slapd.add_person(f"z{number}", parent=branch) for number in range(4)]
+    real.sync()
+    slapd.delete(*people)
+    held = real.sync(expect="held")
+    assert (held.counts["missing"], held.counts["withheld"]) == (0, 4)
+    hold = sources.get_source(real.store, "corp").open_hold
+    assert hold is not None
+    assert "all 4 people of ou=Z" in hold.why
+    requested = runs.approve(real.store, held.id, "cli:admin")
+    assert perform(real.setting(), requested.id).counts["missing"] == 4
+    again = [slapd.add_person(f"y{number}", parent=branch) for number in range(4)]
+    real.sync()
+    slapd.delete(*again[:3])
+    assert real.sync().counts["missing"] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -15,12 +16,13 @@ from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.delta import Follower, NoWay
 from sync.sources.ldap.dialect import Dialect, dialect_of
-from sync.sources.ldap.dn import distinct_bases
+from sync.sources.ldap.dn import above, distinct_bases
 from sync.sources.ldap.evidence import Inquiry
 from sync.sources.ldap.filters import any_of, both, equals
 from sync.sources.ldap.groups import groups_above, look_for_groups, read_groups
 from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.nesting import Nesting, read_nesting
+from sync.sources.ldap.opinion import SecondOpinion
 from sync.sources.ldap.paging import Walk
 from sync.sources.ldap.root import Root, read_root, vendor_of
 from sync.sources.ldap.servers import Servers
@@ -107,7 +109,12 @@ class LdapReading:
 
     def evidence(self, absent: Sequence[Absent]) -> Iterator[Finding]:
         """Yield one finding for each absent person (rule 1)."""
-        return Inquiry(self._bases, self._line, self._root_of, self._dialect(self._line())).findings(absent)
+        line = self._line()
+        dialect = self._dialect(line)
+        stood = {person.external_id: above(person.place) for person in absent}
+        found = Inquiry(self._bases, self._line, self._root_of, dialect).findings(absent)
+        for finding in SecondOpinion(self._settings, self._bases, dialect, line.url).review(found):
+            yield replace(finding, container=stood[finding.external_id])
 
     def _line(self) -> Line:
         line = self._servers.line()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from sync.directory import Person
@@ -169,3 +171,37 @@ def test_hostile_ids_and_places_are_asked_about_literally(slapd: Slapd) -> None:
     ghosts = [Person("*)(objectClass=*", "uid=*", "", "", (), (), True), Person("\\2a\0", "not a dn", "", "", (), (), True)]
     findings = ask(corp(slapd), *ghosts)
     assert {finding.verdict for finding in findings.values()} == {"unproven"}
+
+
+def test_another_server_that_still_shows_somebody_keeps_them(make_slapd: Callable[[], Slapd]) -> None:
+    """A replica that lags or was restored removes nobody: what another server of `urls` still shows is no departure."""
+    here, there = make_slapd(), make_slapd()
+    for server in (here, there):
+        server.add_people(5)
+    settings = corp(here, urls=(here.url, there.url))
+    people = {person.username: person for person in read(settings).persons}
+    gone, moved, lagging = (people[f"u00000{number}"] for number in (1, 2, 3))
+    for server in (here, there):
+        server.delete(gone.place)
+        server.move(moved.place, server.former)
+    here.delete(lagging.place)
+    found = ask(settings, gone, moved, lagging)
+    assert {one: finding.verdict for one, finding in found.items()} == {
+        gone.external_id: "departed", moved.external_id: "departed", lagging.external_id: "unproven",
+    }  # fmt: skip
+    assert there.url in found[lagging.external_id].why
+    there.delete(lagging.place)
+    assert ask(settings, lagging)[lagging.external_id].verdict == "departed"
+
+
+def test_a_server_that_is_down_does_not_keep_anybody(make_slapd: Callable[[], Slapd]) -> None:
+    """What one server proves stands while another cannot be asked; the evidence says so."""
+    here, there = make_slapd(), make_slapd()
+    here.add_people(3)
+    settings = corp(here, urls=(here.url, there.url))
+    person = read(settings).persons[0]
+    here.delete(person.place)
+    there.stop()
+    finding = ask(settings, person)[person.external_id]
+    assert finding.verdict == "departed"
+    assert f"{there.url} could not be asked" in finding.evidence
