@@ -19,6 +19,12 @@ objectClasses: ( 2.16.840.1.113730.3.8.4.8 NAME 'ipaObject' SUP top AUXILIARY MU
 """
 FREEIPA_ROOT = {"ipaTopologyPluginVersion": "1.0", "ipaTopologyIsManaged": "on", "ipaDomainLevel": "1"}
 """What FreeIPA's topology plug-in adds to the root DSE."""
+_PLUGINS = {
+    "MemberOf Plugin": "",
+    "Retro Changelog Plugin": "\nnsslapd-attribute: nsuniqueid:targetUniqueId",
+    "Content Synchronization": "",
+}
+"""What is switched on: groups on the entries of their members, and content synchronisation with the log it needs."""
 _TEMPLATE = Path("/usr/share/dirsrv/data/template-dse.ldif")
 
 
@@ -45,9 +51,11 @@ def configuration(folder: Path, conf: Path, port: int, user: str) -> str:
     text = re.sub(r"%(\w+)%", lambda found: filled[found[1]], _TEMPLATE.read_text())
     listening = "nsslapd-listenhost: 127.0.0.1\nnsslapd-accesslog-logging-enabled: off\nnsslapd-securitylog-logging-enabled: off\nnsslapd-port:"
     text = text.replace("nsslapd-port:", listening, 1)
-    before, plugin = text.split("dn: cn=MemberOf Plugin,cn=plugins,cn=config", 1)
-    plugin = plugin.replace("nsslapd-pluginenabled: off", "nsslapd-pluginenabled: on", 1)
-    return f"{before}dn: cn=MemberOf Plugin,cn=plugins,cn=config{plugin}"
+    for plugin, more in _PLUGINS.items():
+        before, entry = text.split(f"dn: cn={plugin},cn=plugins,cn=config", 1)
+        entry = re.sub("nsslapd-pluginEnabled: off", f"nsslapd-pluginEnabled: on{more}", entry, count=1, flags=re.IGNORECASE)
+        text = f"{before}dn: cn={plugin},cn=plugins,cn=config{entry}"
+    return text
 
 
 def tree(suffix: str, backend: str, *, freeipa: bool) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -20,6 +20,8 @@ _DONE = b"1.3.6.1.4.1.4203.1.9.1.3"
 _INFO = b"1.3.6.1.4.1.4203.1.9.1.4"
 _REFRESH_REQUIRED = 4096
 _UNWILLING = 53
+_ALSO_SYNC_UUIDS = ("entryuuid", "nsuniqueid")
+"""Id attributes whose canonical text (forms.py) is that of the UUIDs which content synchronisation sends."""
 
 
 @dataclass(slots=True)
@@ -96,26 +98,40 @@ class Poll:
 
 
 class ByContentSync:
-    """Cookies are those that a server would give at the end of a poll: its contextCSN, which stands for one state of the whole context."""
+    """A cookie stands for one state of the whole context. OpenLDAP's is its contextCSN; another server (389) is asked for one."""
 
     how = "content sync (RFC 4533)"
 
     def __init__(self, line: Line, dialect: Dialect, root: Root) -> None:
-        self._line, self._root = line, root
-        self._speaks_uuids = dialect.id.lower() == "entryuuid"
+        self._line, self._dialect, self._root = line, dialect, root
 
     def begin(self, place: str) -> str:
-        """Return the cookie of this moment, "" where the server shows no contextCSN, or ids are not those of content synchronisation."""
-        if not self._speaks_uuids or REQUEST not in self._root["supportedcontrol"]:
+        """Return the cookie of this moment, "" where the server gives none, or ids are not those of content synchronisation."""
+        if self._dialect.id.lower() not in _ALSO_SYNC_UUIDS or REQUEST not in self._root["supportedcontrol"]:
             return ""
         entries, _ = self._line.fetch(Search(place, ANYTHING, ["contextCSN"], scope="entry"))
         numbers = sorted(text for entry in entries for text in entry.texts("contextcsn"))
-        return f"rid=000,csn={';'.join(numbers)}" if numbers else ""
+        return f"rid=000,csn={';'.join(numbers)}" if numbers else self._ask_for_cookie(place)
 
     def since(self, place: str, said: str) -> tuple[frozenset[str], str]:
         """Poll once."""
-        heard = Poll(cookie=said)
-        asked = Search(place, ANYTHING, ["1.1"], controls=[(REQUEST, True, _request(said))], overhear=heard.overhear)
+        return self._poll(place, ANYTHING, said)
+
+    def _ask_for_cookie(self, place: str) -> str:
+        """Return what a poll for nobody gives, made out for everybody, if the server takes it: a poll for everybody would send everybody.
+
+        389's cookie is the server, who asks for what, and the number of the last change; it refuses one that was made out for something else.
+        """
+        nobody = self._dialect.with_ids([str(uuid.UUID(int=0))])
+        try:
+            _, cookie = self._poll(place, nobody, "")
+            return self._poll(place, ANYTHING, cookie.replace(nobody, ANYTHING))[1]
+        except CursorLost:
+            return ""
+
+    def _poll(self, place: str, wanted: str, cookie: str) -> tuple[frozenset[str], str]:
+        heard = Poll(cookie=cookie)
+        asked = Search(place, wanted, ["1.1"], controls=[(REQUEST, True, _request(cookie))], overhear=heard.overhear)
         try:
             done = self._line.search(asked, _ignore)
         except CursorLost:
@@ -133,8 +149,8 @@ def _ignore(entry: Entry) -> None:
 
 
 def _request(cookie: str) -> bytes:
-    """Return SEQUENCE { mode ENUMERATED refreshOnly (1), cookie OCTET STRING }."""
-    return _tlv(0x30, b"\x0a\x01\x01" + _tlv(0x04, cookie.encode()))
+    """Return SEQUENCE { mode ENUMERATED refreshOnly (1), cookie OCTET STRING OPTIONAL }."""
+    return _tlv(0x30, b"\x0a\x01\x01" + (_tlv(0x04, cookie.encode()) if cookie else b""))
 
 
 def _tlv(tag: int, content: bytes) -> bytes:

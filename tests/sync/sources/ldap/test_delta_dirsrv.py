@@ -1,14 +1,64 @@
-"""Incremental reads of a real 389 Directory Server, by modifyTimestamp."""
+"""Incremental reads of a real 389 Directory Server, by content sync, and by modifyTimestamp where it has none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from sync.errors import CursorLost
 from sync.sources import open_source
+from sync.sources.ldap.contentsync import REQUEST
+from sync.sources.ldap.delta import Position
 from tests.servers.dirsrv import DirsrvTree
 from tests.sync.sources.ldap.corp import corp, read
 
+FEATURE = f"oid={REQUEST},cn=features,cn=config"
 
-def test_whoever_changed_came_or_moved_is_named_by_the_id_that_is_kept(dirsrv: DirsrvTree) -> None:
-    """Ids are those of a full read; whoever is moved out of the base is named as well; the deleted wait for a full read."""
+
+def test_whoever_came_changed_moved_or_went_is_named(dirsrv: DirsrvTree) -> None:
+    """Content sync names exactly those, by the ids that are kept; then nobody."""
+    dirsrv.add_people(20)
+    before = read(corp(dirsrv))
+    people = {person.username: person for person in before.persons}
+    assert "content-sync" in before.proof.cursor, before.proof.no_cursor
+    dirsrv.modify(people["u000001"].place, sn="Other")
+    dirsrv.move(people["u000002"].place, dirsrv.former)
+    dirsrv.delete(people["u000003"].place)
+    dirsrv.add_person("new")
+    with open_source(corp(dirsrv)).open() as reading:
+        delta = reading.delta(before.proof.cursor)
+        after = reading.delta(delta.cursor)
+    new = read(corp(dirsrv)).one("new").external_id
+    assert delta.touched == {new, *(people[f"u00000{number}"].external_id for number in (1, 2, 3))}
+    assert after.touched == frozenset()
+
+
+def test_a_cookie_of_somebody_else_or_of_another_time_is_lost(dirsrv: DirsrvTree) -> None:
+    """A cookie made out for another account, and one whose changes the server no longer has (or does not have yet), ask for a full read."""
+    dirsrv.add_people(3)
+    cursor = read(corp(dirsrv)).proof.cursor
+    position = msgspec.json.decode(cursor, type=Position)
+    (place, cookie), *_ = position.places.items()
+    for other in (cookie.replace("cn=sync", "cn=limited"), f"{cookie.rpartition('#')[0]}#999999999", "nonsense"):
+        broken = str(msgspec.structs.replace(position, places={place: other}))
+        with open_source(corp(dirsrv)).open() as reading, pytest.raises(CursorLost):
+            reading.delta(broken)
+
+
+@pytest.fixture
+def without_content_sync(dirsrv: DirsrvTree) -> Iterator[None]:
+    """Let nobody use the control, as an administrator would who has not thought of it."""
+    (rules,) = dirsrv.search("(objectClass=*)", "aci", base=FEATURE)
+    dirsrv.modify(FEATURE, aci=[])
+    yield
+    dirsrv.modify(FEATURE, aci=rules["raw_attributes"]["aci"])
+
+
+@pytest.mark.usefixtures("without_content_sync")
+def test_an_account_without_content_sync_is_told_by_time(dirsrv: DirsrvTree) -> None:
+    """Where the control may not be used, modifyTimestamp serves: whoever is moved out of the base is named as well, the deleted are not."""
     dirsrv.add_people(20)
     people = {person.username: person for person in read(corp(dirsrv)).persons}
     proof = read(corp(dirsrv)).proof
