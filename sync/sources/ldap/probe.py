@@ -15,6 +15,7 @@ from sync.settings import SourceSettings
 from sync.sources.ldap.collector import Collector
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.controllers import judge_controller
+from sync.sources.ldap.delta import Follower, NoWay
 from sync.sources.ldap.dialect import Dialect, describe, dialect_of
 from sync.sources.ldap.dn import distinct_bases
 from sync.sources.ldap.filters import ANYTHING
@@ -104,6 +105,7 @@ def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float], k
         everything = everything and found.ok
         yield found
     if everything:
+        yield _judge_changes(settings, line, dialect, root)
         yield from _read(settings, line, dialect, root)
 
 
@@ -136,6 +138,15 @@ def _judge_clock(root: Root, now: float) -> Probed:
     skew = told - now
     remedy = "" if abs(skew) <= SKEW else "Let both machines keep their time by NTP."
     return Probed("clock", not remedy, f"the server's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's", remedy)
+
+
+def _judge_changes(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) -> Probed:
+    """Say by which way runs between two full reads will ask what has changed, or why they cannot."""
+    follower = Follower(dialect, distinct_bases(settings.bases), root, line, settings.page_size)
+    try:
+        return Probed("changes", True, f"between full reads they are asked for by {follower.how(follower.take_position())}")
+    except NoWay as why:
+        return Probed("changes", True, f"{why}: every run reads everything")
 
 
 def _judge_base(line: Line, base: str) -> Probed:

@@ -34,6 +34,7 @@ def test_a_directory_in_order_is_looked_over_to_the_end(slapd: Slapd) -> None:
     assert "1200 entries in 3 pages" in found["limits"].detail
     assert found["people"].detail.startswith("1200:")
     assert "does not tell its time" in found["clock"].detail
+    assert "content sync (RFC 4533)" in found["changes"].detail
 
 
 def test_every_server_is_tried_and_the_first_good_one_is_read(slapd: Slapd) -> None:
