@@ -47,7 +47,7 @@ lock: $(VENV)/.tools  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/python .ci/lock.py $(BIN)/uv
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .coverage .coverage.* htmlcov bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .coverage .coverage.* htmlcov bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- the environment: made once, brought up to date when the lock or the project's metadata change -------------------------
