@@ -18,7 +18,8 @@ import sync
 from tests.drawing import ROOMS, modules
 
 ROOT = Path(__file__).parent.parent
-NOT_OURS = {".git", ".venv", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "results", "htmlcov", "dist", "build"}
+CACHES = {".hypothesis", ".schemathesis", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__"}
+NOT_OURS = {".git", ".venv", "results", "htmlcov", "dist", "build"} | CACHES
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -94,6 +94,8 @@ def rotate(
 
     if bool(key_id) == bool(read_by) or (read_by is not None) != (since is not None):
         raise click.UsageError("Name one key by its ID, or give --read-by JTI and --since TIME.")
+    if dry_run and key_id:
+        raise click.UsageError("--dry-run goes with --read-by: a single key is rotated, or it is not.")
     with opened() as place:
         expires_at = None if expires is None else place.store.now() + expires * 1000
         if read_by is not None and since is not None:
@@ -142,7 +144,7 @@ def expire(key_id: str, when: int | None, as_json: bool) -> int:
     with opened() as place:
         at = None if when is None else place.store.now() + when * 1000
         key = change(place.store, key_id, Wanted(expires_at=at), Stamp(caller()), end=partial(value_end, place.vault()))
-        return _say_of(key, as_json, "never expires" if at is None else "has a new expiry")
+        return _say_of(key, as_json, "never expires" if at is None else f"expires {key.expires_at}")
 
 
 @keys.command()

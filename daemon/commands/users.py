@@ -95,7 +95,7 @@ def unblock(email: str, as_json: bool) -> int:
         print_json(user=user)
     else:
         active = sum(key.is_active for key in user.virtual_keys)
-        say(f"{_named(user)} is not blocked any more; {active} of {len(user.virtual_keys)} keys are active (the directory says {user.state}).")
+        say(f"{_named(user)} is not blocked any more; active keys: {active} of {len(user.virtual_keys)} (the directory says {user.state}).")
     return 0
 
 

@@ -81,7 +81,8 @@ def _why(found: lookup.Found, matched: str, claims: Sequence[Row[Any]]) -> str:
     if found.outcome == "found":
         active = sum(key.is_active for key in found.keys)
         state = "active" if found.standing else "not active, so every key shows inactive"
-        return f"{matched} answers with {len(found.keys)} keys, {active} of them active; its holder is {state}."
+        keys = "1 key" if len(found.keys) == 1 else f"{len(found.keys)} keys"
+        return f"{matched} answers with {keys}, {active} of them active; its holder is {state}."
     if found.outcome == "user_removed":
         return f"{matched} belonged to somebody who was removed and freed it."
     if found.outcome == "address_contested":

@@ -114,7 +114,7 @@ def test_the_day_a_token_is_stolen_keys_from_before_get_an_expiry(installation: 
     as_jwt(installation)
     arguments = ("keys", "rotate", "--read-by", jti, "--since", "1d")
     named = rosterd(installation, *arguments)
-    assert (named.returncode, "1 keys got a new value" in named.stdout, "--expires" in named.stderr) == (6, True, True), named
+    assert (named.returncode, "1 key got a new value" in named.stdout, "--expires" in named.stderr) == (6, True, True), named
     done = rosterd(installation, *arguments, "--expires", "90d", "--json")
     assert done.returncode == 0, done
     with installation.serve().ready() as daemon:

@@ -238,7 +238,7 @@ def test_explain_says_where_an_address_comes_from_or_why_not(world: World) -> No
     world.directory.add("a", "a@corp.example", "shared@corp.example", dropped=[("mail", "a@elsewhere.example", "is outside domains")])
     world.directory.add("b", "b@corp.example", "shared@corp.example")
     world.sync()
-    assert "answers with 1 keys, 1 of them active" in addresses.explain(world.store, "A@corp.example").why
+    assert "answers with 1 key, 1 of them active" in addresses.explain(world.store, "A@corp.example").why
     assert "equally" in addresses.explain(world.store, "shared@corp.example").why
     unknown = addresses.explain(world.store, "a@elsewhere.example")
     assert not unknown.answers

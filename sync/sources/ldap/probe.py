@@ -205,7 +205,7 @@ def _read(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) ->
 
 def _judge_limits(line: Line, dialect: Dialect, walk: Walk) -> Probed:
     """Tell what the read met, and where the vendor keeps limits on the account's own entry, which these are."""
-    met = f"{walk.entries} entries in {walk.pages} pages, to the end: no limit of the account was met"
+    met = f"{walk.entries} entries in {walk.pages} {'page' if walk.pages == 1 else 'pages'}, to the end: no limit of the account was met"
     names, bind_dn = dialect.vendor.own_limits, line.bound_as
     if not names or not bind_dn:
         return Probed("limits", True, met if walk.entries > 500 else f"{met} (few entries meet none)")

@@ -24,7 +24,7 @@ def test_check_prints_what_it_found_and_what_it_will_use(place: Place, dirsrv: D
     printed = place.run("check").out
     assert "ok    corp: vendor: 389ds (389 Project 389-Directory/" in printed
     assert "ok    corp: words: id = nsUniqueId (389ds); username = uid (389ds)" in printed
-    assert "corp: limits: 12 entries in 1 pages, to the end" in printed
+    assert "corp: limits: 12 entries in 1 page, to the end" in printed
     assert "warn  corp: passwords: the bind account may read userPassword" in printed
     assert f"corp: writing: the bind account may change nothing of uid=u000001,{dirsrv.base}" in printed
     assert printed.count("@example.com") == 10

@@ -71,7 +71,7 @@ def test_with_little_editing_it_runs(bare: Place, slapd: Slapd) -> None:
     at = ("--config", str(config))
     bare.run(*at, "check")
     bare.run(*at, "sync")
-    assert "answers with 1 keys, 1 of them active" in bare.run(*at, "explain", "ANN@example.com").out
+    assert "answers with 1 key, 1 of them active" in bare.run(*at, "explain", "ANN@example.com").out
 
 
 def test_the_secrets_are_new_each_time(bare: Place) -> None:

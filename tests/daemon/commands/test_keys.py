@@ -10,7 +10,10 @@ import time
 import pytest
 
 from api.audit import AuditLog
+from sync.settings import Secret
 from sync.store import nodes
+from sync.store.keychanges import Stamp, rotate
+from sync.vault import Vault
 from tests.daemon.commands.place import Place
 from tests.servers.slapd import Slapd
 
@@ -36,12 +39,19 @@ def test_rotate_rename_expire_and_delete(known: Place) -> None:
     rotated = known.run("keys", "rotate", key, "--overlap", "1h")
     assert rotated.out.startswith("sk-bf-") and rotated.out.count("\n") == 1 and "the old one works until" in rotated.err
     assert "is now called laptop" in known.run("keys", "rename", key, "laptop").out
-    assert "has a new expiry" in known.run("keys", "expire", key, "90d").out
+    assert " expires 20" in known.run("keys", "expire", key, "90d").out
     assert "expires_at" in known.run("keys", "--json").json["virtual_keys"][0]
     assert "never expires" in known.run("keys", "expire", key, "never").out
     assert "is deleted" in known.run("keys", "delete", key).out
     assert "There is no key" in known.run("keys", "rotate", key, status=6).err
     assert "Name one key" in known.run("keys", "rotate", status=2).err
+
+
+def test_a_dry_run_of_one_key_is_refused(known: Place) -> None:
+    """Only the keys of a stolen token can be listed first; whoever asks for that with one key still has its value."""
+    key = key_of(known, "ann@example.com")
+    assert "--dry-run goes with --read-by" in known.run("keys", "rotate", key, "--dry-run", status=2).err
+    assert "rotated_at" not in known.run("keys", "list", "ann@example.com", "--json").json["virtual_keys"][0]
 
 
 def test_an_import_reports_each_line_and_can_be_repeated(known: Place) -> None:
@@ -165,10 +175,38 @@ def test_a_stolen_token_costs_every_key_it_was_shown(known: Place) -> None:
     audit.close()
     time.sleep(1)  # times of rotations are shown in whole seconds
     args = ("keys", "rotate", "--read-by", "stolen", "--since")
-    assert "was shown the keys of 0 users" in known.run(*args, "2039-01-01T00:00:00Z").out
+    nothing = known.run(*args, "2039-01-01T00:00:00Z")
+    assert "was shown the keys of 0 users" in nothing.out and "no record of stolen since then" in nothing.err
     tried = known.run(*args, "1h", "--dry-run", "--json").json["virtual_keys"]
     assert [key["email"] for key in tried] == ["ann@example.com"]
     done = known.run(*args, "1h")
-    assert "1 keys got a new value" in done.out and "sk-bf-" not in done.out + done.err
+    assert "1 key got a new value" in done.out and "sk-bf-" not in done.out + done.err
     assert "0 keys got a new value" in known.run(*args, "1h").out
     assert [("rotated_at" in key) for key in known.run("keys", "--json").json["virtual_keys"]] == [True, False]
+
+
+def record_lookup(place: Place, jti: str, user_id: str) -> None:
+    """Write into the audit file that a token was shown the keys of a user just now."""
+    audit = AuditLog(place.folder / "audit.jsonl", 86_400)
+    audit.record(kind="lookup", event_id="e", role="lookup", caller=jti, client="192.0.2.1", asked="x", user_id=user_id, outcome="found")
+    audit.close()
+
+
+def test_a_stolen_value_in_an_overlap_is_stopped_too(known: Place) -> None:
+    """A rotation after the theft that lets the old value go on working does not spare the key, for that value is the thief's."""
+    ann = known.run("users", "show", "ann@example.com", "--json").json["user"]["id"]
+    record_lookup(known, "stolen", ann)
+    time.sleep(1)  # times of rotations are shown in whole seconds
+    known.run("keys", "rotate", key_of(known, "ann@example.com"), "--overlap", "1h")
+    assert "1 key got a new value" in known.run("keys", "rotate", "--read-by", "stolen", "--since", "1h").out
+    assert "overlap_until" not in known.run("keys", "list", "ann@example.com", "--json").json["virtual_keys"][0]
+
+
+def test_a_key_that_a_stolen_token_made_is_one_it_was_shown(known: Place) -> None:
+    """Whoever rotates or issues a key by the API is shown its value: an admin token's are rotated although it looked nobody up."""
+    key = key_of(known, "bob@example.com")
+    store = known.store()
+    rotate(store, Vault.parse(Secret((known.folder / "vault.keys").read_text())), key, Stamp("admin:stolen"))
+    store.close()
+    done = known.run("keys", "rotate", "--read-by", "stolen", "--since", "1h", "--json").json["virtual_keys"]
+    assert [key["email"] for key in done] == ["bob@example.com"]

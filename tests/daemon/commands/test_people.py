@@ -40,7 +40,7 @@ def test_block_holds_until_unblock(known: Place) -> None:
     known.run("sync")
     shown = known.run("users", "show", "ann@example.com", "--json").json["user"]
     assert (shown["blocked"], [key["is_active"] for key in shown["virtual_keys"]]) == (True, [False])
-    assert "1 of 1 keys are active" in known.run("users", "unblock", "a.example@example.com").out
+    assert "active keys: 1 of 1" in known.run("users", "unblock", "a.example@example.com").out
 
 
 def test_keys_by_hand(known: Place) -> None:
