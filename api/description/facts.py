@@ -95,7 +95,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {"description": "The id of this request, also in the audit file and in an error's `event_id`.", "pattern": "^[0-9a-f]{32}$"},
     "Cache-Control": {"description": "Nothing may be kept by anybody in between.", "const": "no-store"},
     "ETag": {"description": "Stands for what was answered; see `If-None-Match` and `If-Match`.", "pattern": '^"[0-9a-f]{32}"$'},
-    "X-Roster-Synced-At": {"description": "When the user's source was last read completely.", "format": "date-time"},
+    "X-Roster-Synced-At": {"description": "When the user's source was last read, in full or for what has changed.", "format": "date-time"},
     "Retry-After": {"description": "Seconds to wait.", "pattern": "^[0-9]+$"},
     "WWW-Authenticate": {"description": "What kind of credential is missing (RFC 6750).", "const": "Bearer"},
 }

@@ -49,9 +49,7 @@ def judge_source(source: SourceView, settings: SourceSettings | None, now: int) 
         yield Problem("warning", f"{name} has never been read completely.", f"rosterd check {name}; rosterd sync {name}")
     if source.stale:
         level: Literal["warning", "critical"] = "warning" if source.paused_by else "critical"
-        yield Problem(
-            level, f"{name} is stale: it was last read completely at {source.read_at}.", f"rosterd check {name}; rosterd runs --source {name}"
-        )
+        yield Problem(level, f"{name} is stale: it was last read at {source.read_at}.", f"rosterd check {name}; rosterd runs --source {name}")
     if run and run.state == "failed" and not run.dry_run and run.error:
         yield Problem("warning", f"{name}: its last run failed: {run.error.message}", run.error.remedy or f"rosterd runs show {run.id}")
     yield from _judge_decisions(source)

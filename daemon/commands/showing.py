@@ -53,6 +53,8 @@ def explain_end(run: RunView, hold: HoldView | None) -> Iterator[str]:
         yield f"{run.source}: {run.error.message}"
         if run.error.remedy:
             yield run.error.remedy
+    if run.only and run.state == "succeeded" and not run.entries and not any(run.counts.values()):
+        yield f"{run.source}: no entry lists {run.only}, and nobody held it whose entry could be gone."
     if run.state == "held" and run.dry_run:
         yield f"{run.source}: a real run would be held: {plural(run.counts.get('withheld', 0), 'loss', 'losses')} over the limit would be withheld."
     elif run.state == "held" and hold and hold.run == run.id:
@@ -76,8 +78,7 @@ def _facts(run: RunView, hold: HoldView | None) -> Iterator[tuple[str, str]]:
     if run.phase:
         yield "phase", run.phase
     if run.server:
-        whole = {True: "complete", False: "incomplete"}.get(run.complete) if run.complete is not None else ""
-        yield "read", f"{plural(run.entries, 'entry', 'entries')} in {plural(run.pages, 'page')} from {run.server}{f', {whole}' if whole else ''}"
+        yield "read", f"{plural(run.entries, 'entry', 'entries')} in {plural(run.pages, 'page')} from {run.server}{_extent(run)}"
     if run.seconds:
         yield "took", ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in run.seconds.items())
     if run.counts:
@@ -88,3 +89,12 @@ def _facts(run: RunView, hold: HoldView | None) -> Iterator[tuple[str, str]]:
         yield "decision", f"by {run.decision.by} at {run.decision.at}{f', carried out by run {run.decision.run}' if run.decision.run else ''}"
     if run.error:
         yield "error", f"{run.error.message} {run.error.remedy or ''}".strip()
+
+
+def _extent(run: RunView) -> str:
+    """Tell how much was read: a run for one person, or for what has changed, is none that broke off."""
+    if run.only or run.complete is None:
+        return ""
+    if run.mode == "incremental":
+        return ": what has changed, and a sample"
+    return ", complete" if run.complete else ", incomplete"

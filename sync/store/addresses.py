@@ -115,10 +115,7 @@ def _notes(connection: Connection, user_id: str, found: lookup.Found) -> tuple[l
 
 def _source_notes(connection: Connection, name: str | None = None) -> list[str]:
     rows = connection.execute(text("select name, read_at from source where name = coalesce(:name, name) order by rank"), {"name": name})
-    return [
-        f"{row.name} was last read completely at {must_rfc3339(row.read_at)}." if row.read_at else f"{row.name} was never read completely."
-        for row in rows
-    ]
+    return [f"{row.name} was last read at {must_rfc3339(row.read_at)}." if row.read_at else f"{row.name} was never read." for row in rows]
 
 
 def _dropped_elsewhere(connection: Connection, address: str, matched: str) -> list[str]:

@@ -77,6 +77,17 @@ def test_one_person_at_once(place: Place, slapd: Slapd) -> None:
     assert place.run("sync", "--only", "bob@example.com", "--json").json["run"]["counts"]["added"] == 1
     assert place.run("users", "--json").json["users"][0]["email"] == "bob@example.com"
     assert "has no @" in place.run("sync", "--only", "bob", status=2).err
+    assert "no entry lists ghost@example.com" in place.run("sync", "--only", "ghost@example.com").out
+
+
+def test_a_run_says_how_much_it_read(place: Place, slapd: Slapd) -> None:
+    """A read of what has changed is not called incomplete: that is what a read is that broke off."""
+    slapd.add_person("ann")
+    read = []
+    for _ in range(2):
+        run = place.run("sync", "--json").json["run"]["id"]
+        read += [line for line in place.run("runs", "show", run).out.splitlines() if line.startswith("  read ")]
+    assert read[0].endswith(", complete") and read[1].endswith(": what has changed, and a sample")
 
 
 def test_a_source_that_fails(place: Place, slapd: Slapd) -> None:
