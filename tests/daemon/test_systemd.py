@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,17 @@ def test_the_folders_belong_to_whom_the_unit_names() -> None:
     by_path = {row[1]: row[2:5] for row in rows}
     assert by_path["/etc/rosterd"] == ["0750", "root", "rosterd"]
     assert by_path["/var/lib/rosterd"] == ["0700", "rosterd", "rosterd"]
-    assert by_path["/etc/rosterd/vault.keys"][0] == "0600"
+
+
+def test_every_secret_that_the_papers_name_is_given_to_rosterd() -> None:
+    """A key that root made as a page says can be read by the service, and by nobody else, once systemd-tmpfiles has run."""
+    rows = [line.split() for line in (UNITS / "rosterd.tmpfiles.conf").read_text().splitlines() if line.startswith("z")]
+    example = (UNITS.parent / "config.example.toml").read_text()
+    named = set(re.findall(r'^#?(?:secret|encryption_key|client_secret|password|url)_file = "([a-z.]+)"', example, re.MULTILINE))
+    made = set(re.findall(r"-out /etc/rosterd/(\S+)", (UNITS.parent / "docs" / "keys.md").read_text()))
+    assert {"jwt.secret", "vault.keys", "ldap.password", "webhook.url"} <= named and made == {"jwt.key"}
+    for name in named | made:
+        assert [row[2:5] for row in rows if fnmatch(f"/etc/rosterd/{name}", row[1])] == [["0600", "rosterd", "rosterd"]], name
 
 
 @pytest.fixture
