@@ -14,7 +14,7 @@ _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--dim:#888;--get:#2563eb;--post:#15803d;--put:#b45309;--delete:#b91c1c}
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;padding:1rem 1.25rem 6rem}
 h2{margin:2.5rem 0 .5rem}h2::first-letter{text-transform:uppercase}h3{font-size:1rem;margin:1.25rem 0 .25rem}p{margin:.4rem 0}
-nav a{margin-right:1rem}code,pre{font:.875rem/1.45 ui-monospace,monospace}
+nav{display:flex;flex-wrap:wrap;gap:0 1rem}code,pre{font:.875rem/1.45 ui-monospace,monospace}
 pre{background:#8881;border-radius:6px;padding:.7rem .9rem;overflow-x:auto;margin:.4rem 0}
 details{border:1px solid var(--line);border-radius:8px;margin:.5rem 0;padding:0 .9rem}details details{border:0;padding:0;margin:.2rem 0}
 summary{cursor:pointer;padding:.55rem 0}details[open]>summary{border-bottom:1px solid var(--line)}details details[open]>summary{border:0}

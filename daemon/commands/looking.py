@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -75,6 +76,11 @@ def check_store(config: Config) -> Iterator[Checked]:
             remedy = "Make its folder exist and belong to the user that runs rosterd, or correct [store] url."
             yield Checked("store", "failed", f"{path} cannot be made", remedy)
         return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        yield Checked(
+            "store", "warning", f"{path} can be read or changed by others (mode {mode:04o}): it says who has which key", f"chmod 0600 {path}"
+        )
     try:
         yield from _look_into(config, path)
     except ConfigError as error:

@@ -111,6 +111,8 @@ def test_a_browser_shows_every_operation_and_asks_nobody_else(company: Company, 
         browser.evaluate("document.querySelector('#mint_key summary').click()")
         assert browser.evaluate(folded) is True
         assert browser.evaluate("getComputedStyle(document.querySelector('details')).borderRadius") == "8px"
+        browser.evaluate("document.body.style.width = '340px'")
+        assert browser.evaluate("document.querySelector('nav').scrollWidth") <= 340  # a phone need not scroll sideways for the list of parts
         asked = [one["request"]["url"] for one in browser.events("Network.requestWillBeSent")]
         assert {urlsplit(url).netloc for url in asked} == {f"127.0.0.1:{port}"}
         assert [one for one in browser.events("Log.entryAdded") if "Content Security Policy" in one["entry"]["text"]] == []

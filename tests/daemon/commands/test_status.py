@@ -195,6 +195,15 @@ def test_check_before_there_is_a_store(bare: Place) -> None:
     assert not (bare.folder / "rosterd.db").exists()
 
 
+def test_check_sees_a_store_that_others_can_read(bare: Place) -> None:
+    """The store is made for its owner alone; whoever opened it to others is told, and how to mend it."""
+    bare.store().close()
+    assert "by others" not in bare.run("check", "--offline").out
+    (bare.folder / "rosterd.db").chmod(0o644)
+    said = bare.run("check", "--offline").out
+    assert "warn  store:" in said and "by others (mode 0644)" in said and "chmod 0600" in said
+
+
 def test_check_knows_the_stores_key_file(bare: Place) -> None:
     """A key file that the store was not sealed with is exit status 78, before anything is written with it."""
     store = bare.store()
