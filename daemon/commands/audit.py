@@ -9,7 +9,7 @@ import click
 from daemon.commands.choosing import find
 from daemon.commands.opening import opened
 from daemon.commands.options import Moment, takes_json
-from daemon.printing import print_json_line, print_table
+from daemon.printing import print_json_line, print_table, warn
 
 
 @click.command()
@@ -32,7 +32,10 @@ def audit(jti: str, user: str | None, since: int, as_json: bool) -> int:
                 record.pop("at_ms")
                 print_json_line(record)
             return 0
-        print_table(["time", "who", "did", "to", "from", "outcome"], (_row(record) for record in found))
+        rows = [_row(record) for record in found]
+        print_table(["time", "who", "did", "to", "from", "outcome"], rows)
+        if not rows:
+            warn("No record of that: look at the id and the time; what is older than [audit] keep is gone.")
     return 0
 
 

@@ -161,6 +161,7 @@ def test_the_audit_tells_who_did_what_even_without_a_daemon(known: Place) -> Non
     of_bob = known.run("audit", "--user", "bob@example.com").out
     assert "user.blocked" in of_bob and "token" not in of_bob.splitlines()[1]
     assert known.run("audit", "--since", "2039-01-01T00:00:00Z", "--json").out == ""
+    assert "No record of that" in known.run("audit", "--token", "mistyped").err
     assert "is a moment" in known.run("audit", "--since", "yesterday", status=2).err
     assert value not in (known.folder / "audit.jsonl").read_text()
 
