@@ -19,7 +19,7 @@ FINISH_WITHIN = 10
 HEADERS_WITHIN = 30.0
 """Seconds that a client has to send the headers of a request."""
 LARGEST_HEADERS = 64 * 1024
-"""Octets of headers that are taken."""
+"""Octets of headers that are taken, and as many around and after the body."""
 _KEEP_ALIVE = 75
 
 
@@ -88,7 +88,7 @@ class _Server(uvicorn.Server):
 
 
 class _Bounded(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself waits for headers for ever, however many they are."""
+    """uvicorn's protocol, which by itself waits for headers for ever, however many they are, and takes trailers for headers."""
 
     _waiting = True
     _octets = 0
@@ -97,6 +97,8 @@ class _Bounded(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._late = self.loop.call_later(HEADERS_WITHIN, transport.abort)
+        if self.client is None and transport.get_extra_info("socket").family != socket.AF_UNIX:
+            transport.abort()  # reset already: to the app nobody at the other end means the Unix socket, whose word is believed
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
@@ -106,22 +108,33 @@ class _Bounded(HttpToolsProtocol):
         self._waiting, self._octets = True, 0
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._waiting:  # else it is a trailer, which no proxy has looked at as at a header (RFC 9110 section 6.5.1)
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._waiting = False
+        self._waiting, self._octets = False, 0
         if not self.url.startswith((b"/", b"*")):
             raise ValueError("a target in absolute form, whose host would go before the Host that is checked (RFC 9112 section 3.2.2)")
         if sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEADERS:
             raise ValueError("too many headers, though they came at once")
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._octets -= len(body)
+        super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._waiting:
-            self._in_time()
+        if self.transport.is_closing():
             return
-        self._octets += len(data)
+        before = self.scope
+        super().data_received(data)
+        if self._waiting or self.scope is before:  # what comes after the headers and is no body: chunks' sizes, trailers
+            self._octets += len(data)
         if self._octets > LARGEST_HEADERS:
             self.transport.abort()
+        elif not self._waiting:
+            self._in_time()
         elif self._late is None:
             self._late = self.loop.call_later(HEADERS_WITHIN, self.transport.abort)
 
