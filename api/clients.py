@@ -12,6 +12,8 @@ from api.settings import ApiSettings
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Headers = Iterable[tuple[bytes, bytes]]
+_PASSED_ON = frozenset({b"x-forwarded-for", b"forwarded", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"via"})
+"""Headers that only a proxy sends."""
 
 
 class Clients:
@@ -44,13 +46,10 @@ class Clients:
         return not peer or (bool(self._trusted) and self._is_trusted(peer))
 
     def is_local(self, peer: str, headers: Headers) -> bool:
-        """Tell whether the request comes from this machine and was not passed on for somebody else."""
-        client = self.address(peer, headers)
-        address = parse_address(client)
-        forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in headers)
-        if address is None:
-            return not forwarded
-        return address.is_loopback and (not forwarded or client != _plain(peer))
+        """Tell whether the request comes from this machine and was not passed on by anybody: a proxy's own loopback is not ours."""
+        address = parse_address(peer)
+        at_home = not peer or (address is not None and address.is_loopback)
+        return at_home and not any(name in _PASSED_ON for name, _ in headers)
 
     def _look_up(self, text: str) -> bool:
         address = parse_address(text)

@@ -71,6 +71,17 @@ def test_elsewhere_it_needs_a_token(company: Company) -> None:
         assert company.ask("GET", "/metrics", good, peer=REMOTE).status_code == 200
 
 
+def test_this_machine_is_nobody_who_comes_through_a_proxy(company: Company) -> None:
+    """Not a trusted one either: the loopback that it speaks of is its own, or that of whatever ends TLS beside it."""
+    company.configure(trusted_proxies=("10.0.0.7", "127.0.0.1"))
+    for path in ("/metrics", "/openapi.json", "/docs"):
+        company.build(company.settings)  # nobody is slowed down yet
+        asked = [company.ask("GET", path, peer=peer, x_forwarded_for="127.0.0.1").status_code for peer in ("10.0.0.7", "127.0.0.1", "")]
+        asked += [company.ask("GET", path, **{name: "x"}).status_code for name in ("via", "forwarded", "x_real_ip", "x_forwarded_proto")]
+        assert asked == [401] * 7, path
+        assert [company.ask("GET", path, peer=peer).status_code for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1")] == [200] * 3
+
+
 def test_the_pages_name_what_there_is(company: Company) -> None:
     """Every metric that the page, the rules and the dashboard speak of is answered, and the page leaves none out."""
     company.add_user("ada@example.com")
