@@ -86,7 +86,7 @@ class Asking:
             if said.role not in ANY_USER:
                 raise not_permitted()
             raise Refusal(403, "bearer_has_no_user", "This bearer stands for no user; ask by address.")
-        found = lookup.by_address(self._store, matched, jti=said.jti)
+        found = lookup.by_address(self._store, matched, token=said.shown)
         if said.jti is not None and not found.token_ok:
             raise unauthenticated()
         if not said.reaches(matched, self._trail.client):
@@ -96,7 +96,7 @@ class Asking:
         return found
 
     def _by_device(self, said: Pass) -> Found:
-        found = lookup.by_user(self._store, said.user_id or "", asked=self._trail.matched, jti=said.jti)
+        found = lookup.by_user(self._store, said.user_id or "", asked=self._trail.matched, token=said.shown)
         if not found.token_ok:
             raise unauthenticated()
         return self._own(found)

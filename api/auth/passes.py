@@ -8,6 +8,7 @@ import msgspec
 
 from api.clients import parse_address
 from sync.address import domain_of
+from sync.store.lookup import Shown
 
 LONGEST_TOKEN = 8192
 """Octets; a longer credential is refused unread."""
@@ -30,6 +31,12 @@ class Pass(msgspec.Struct, frozen=True):
     domain: str | None = None
     network: Any = None
     max_users: int | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """Return what the store must say of the token as well."""
+        cidr = None if self.network is None else str(self.network)
+        return Shown(self.jti, self.role, self.user_id, self.domain, cidr, self.max_users)
 
     def reaches(self, matched: str | None, client: str) -> bool:
         """Tell whether the bounds of the token let this client ask for this address (None: for no address)."""

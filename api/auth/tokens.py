@@ -103,7 +103,7 @@ def find_bearer(store: Store, user: str) -> str:
     """Return the id of the user that a device token shall stand for, named by id or by an address that they hold, not merely list."""
     if "@" not in user:
         return people.get_user(store, user).id
-    found = lookup.by_address(store, parse_email(user, "user"), jti=None)
+    found = lookup.by_address(store, parse_email(user, "user"))
     if found.outcome == "address_contested":
         raise Conflict("address_contested", "Several entries list this address and none holds it.", "Settle it first, or name the user's id.")
     if found.outcome != "found":

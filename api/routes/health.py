@@ -25,7 +25,7 @@ async def ready(request: Call, strict: FromQuery[bool] = False) -> Response[Read
     desk = desk_of(request)
     context = desk.context
     try:
-        lookup.by_user(context.store, "", asked=None, jti=None)  # the very connection that lookups use
+        lookup.by_user(context.store, "", asked=None)  # the very connection that lookups use
         stale = await to_thread.run_sync(_stale, context.store, limiter=desk.looks)
     except RosterError as error:
         return _answer(Readiness("unready", context.version, [], error.code))

@@ -63,7 +63,7 @@ def give(store: Store, address: str, user_id: str, by: str) -> UserView:
 def explain(store: Store, address: str) -> ExplainView:
     """Return why an address does or does not answer: who claims it, in which state, and what stands in the way."""
     matched = matched_form(address)
-    found = lookup.by_address(store, matched, jti=None)
+    found = lookup.by_address(store, matched)
     with store.read() as connection:
         claims = _claims_to(connection, matched)
         relevant = found.user_id or (claims[0].id if claims else "")

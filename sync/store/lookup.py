@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from sync.store.engine import Store
+
+
+class Shown(NamedTuple):
+    """What a token of rosterd says of itself. It stands only while its row says the same: whoever learns a secret cannot make more of a token."""
+
+    jti: str | None = None
+    role: str = ""
+    bearer: str | None = None
+    domain: str | None = None
+    cidr: str | None = None
+    max_users: int | None = None
+
+
+NO_TOKEN = Shown()
 
 
 class StoredKey(msgspec.Struct):
@@ -23,7 +37,7 @@ class StoredKey(msgspec.Struct):
 class Found(msgspec.Struct):
     """What one lookup found. `outcome` is found, user_not_found, user_removed or address_contested.
 
-    `standing` = the user is active, not expired, not blocked, and the source not failed closed; `token_ok` = the asked jti
+    `standing` = the user is active, not expired, not blocked, and the source not failed closed; `token_ok` = the shown token
     stands unrevoked; `holds_asked` = the user holds the asked address; `key_id`/`key_active` = the key that authenticates.
     """
 
@@ -40,8 +54,10 @@ class Found(msgspec.Struct):
     key_active: bool = False
 
 
+_NONE = NO_TOKEN._asdict()
 _COLUMNS = """
-select (select 1 from token t where t.jti = :jti and t.revoked_at is null and t.expires_at > :now),
+select (select 1 from token t where t.jti = :jti and t.revoked_at is null and t.expires_at > :now and t.role = :role
+    and t.user_id is :bearer and t.domain is :domain and t.cidr is :cidr and t.max_users is :max_users),
   u.id, u.email, u.state, u.blocked_at, u.expires_at, u.source, s.read_at, s.succeeded_at, s.fail_closed_after_ms,
   k.id, k.name, k.sealed, k.enabled, k.expires_at, k.created_at,
 """
@@ -67,10 +83,10 @@ _BY_KEY_ID = f"{_BEARER} b.id = :key_id and (b.rotated_at is null or b.rotated_a
 _RETIRED = "select 1 from retired_value where digest in ({digests}) limit 1"
 
 
-def by_address(store: Store, matched: str, *, jti: str | None) -> Found:
-    """Return whoever holds the address (in its compared form), and whether the token `jti` stands."""
+def by_address(store: Store, matched: str, *, token: Shown = NO_TOKEN) -> Found:
+    """Return whoever holds the address (in its compared form), and whether the token stands."""
     now = store.now()
-    rows = store.query(_BY_ADDRESS, {"matched": matched, "jti": jti, "now": now})
+    rows = store.query(_BY_ADDRESS, {"matched": matched, "now": now, **token._asdict()})
     first = rows[0]
     if first[1] is None:
         outcome = {None: "user_not_found", 1: "user_removed", 2: "address_contested"}[first[16]]
@@ -78,10 +94,10 @@ def by_address(store: Store, matched: str, *, jti: str | None) -> Found:
     return _found(rows, now)
 
 
-def by_user(store: Store, user_id: str, *, asked: str | None, jti: str | None) -> Found:
-    """Return one user, whether the token `jti` stands, and whether the user holds the address `asked`."""
+def by_user(store: Store, user_id: str, *, asked: str | None, token: Shown = NO_TOKEN) -> Found:
+    """Return one user, whether the token stands, and whether the user holds the address `asked`."""
     now = store.now()
-    rows = store.query(_BY_USER, {"user_id": user_id, "asked": asked, "jti": jti, "now": now})
+    rows = store.query(_BY_USER, {"user_id": user_id, "asked": asked, "now": now, **token._asdict()})
     if rows[0][1] is None:
         return Found("user_not_found", token_ok=rows[0][0] is not None)
     found = _found(rows, now)
@@ -95,7 +111,7 @@ def by_name(store: Store, column: Literal["username", "external_id"], name: str,
     Removed users have no name any more, and whoever is missing gives way to who has it now.
     """
     now = store.now()
-    rows = store.query(_BY_NAME[column], {"name": name, "jti": None, "asked": asked, "now": now})
+    rows = store.query(_BY_NAME[column], {"name": name, "asked": asked, "now": now, **_NONE})
     shown = [row for row in rows if row[3] != "missing"] or rows
     users = []
     for _, group in groupby(sorted(shown, key=_user_of), key=_user_of):
@@ -130,7 +146,7 @@ def _bound(digests: Sequence[bytes]) -> tuple[str, dict[str, Any]]:
 
 def _by_bearer(store: Store, statement: str, facts: dict[str, Any], asked: str | None) -> Found | None:
     now = store.now()
-    rows = store.query(statement, {"jti": None, "asked": asked, "now": now, **facts})
+    rows = store.query(statement, {"asked": asked, "now": now, **_NONE, **facts})
     if not rows:
         return None
     found = _found(rows, now)

@@ -105,6 +105,22 @@ def test_a_good_forgery_of_a_good_token_is_good(company: Company) -> None:
     assert company.look_up("ann@example.com", forge(company, secret=OLDER.reveal())).status_code == 200, "an older secret still verifies"
 
 
+def test_whoever_learns_a_secret_makes_no_more_of_a_token_than_its_row_says(company: Company) -> None:
+    """Another role, another user, or bounds left out: a good signature over what was never issued is worth nothing."""
+    ann, bob = company.add_user("ann@example.com"), company.add_user("bob@example.com")
+    company.token("device", user_id=bob)
+    device = standing(company)
+    assert company.ask("GET", ME, forge(company, role="device", sub=bob)).status_code == 200
+    assert company.ask("GET", ME, forge(company, role="device", sub=ann)).status_code == 401
+    assert [company.look_up("ann@example.com", forge(company, role=role)).status_code for role in ("lookup", "admin")] == [401, 401]
+    tokens.revoke(company.store, device, "test")
+    company.token("lookup", domain="example.com", cidr="127.0.0.0/8", max_users=1)
+    bounds = {"domain": "example.com", "cidr": "127.0.0.0/8", "max_users": 1}
+    assert company.look_up("ann@example.com", forge(company, **bounds)).status_code == 200
+    for changed in ({"domain": None}, {"cidr": None}, {"max_users": None}, {"cidr": "0.0.0.0/0"}, {"max_users": 9}):
+        assert company.look_up("ann@example.com", forge(company, **bounds | changed)).status_code == 401, changed
+
+
 def test_hs_signed_with_a_public_key_is_refused(company: Company) -> None:
     """No asymmetric key is ever taken for a secret."""
     company.token("lookup")

@@ -443,7 +443,7 @@ def test_lookups_and_syncs_go_on_while_everything_is_sealed_anew(world: World) -
         while not ended.is_set():
             asked += 1
             name = f"p{asked * 7919 % 2000}@corp.example"
-            found = lookup.by_address(store, name, jti=None)
+            found = lookup.by_address(store, name)
             value = both.open(found.keys[0].sealed, found.keys[0].id, found.user_id)
             if values.setdefault(name, value) != value or lookup.by_key(store, both.digests(value), asked=None) is None:
                 failures.append(name)

@@ -274,13 +274,13 @@ def test_a_token_stands_until_revoked_or_expired(world: World) -> None:
     tokens.add(world.store, [Token(jti="j1", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now + 1000)])
 
     def stands() -> bool:
-        return lookup.by_address(world.store, "ann@corp.example", jti="j1").token_ok
+        return lookup.by_address(world.store, "ann@corp.example", token=lookup.Shown("j1", "lookup")).token_ok
 
     assert stands()
     tokens.revoke(world.store, "j1", "cli:admin")
     assert not stands()
     tokens.add(world.store, [Token(jti="j2", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now - 1)])
-    assert not lookup.by_address(world.store, "nobody@corp.example", jti="j2").token_ok
+    assert not lookup.by_address(world.store, "nobody@corp.example", token=lookup.Shown("j2", "lookup")).token_ok
 
 
 def test_a_backup_is_whole_private_and_overwrites_nothing(world: World, tmp_path: Path) -> None:

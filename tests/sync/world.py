@@ -79,7 +79,7 @@ class World:
         return runs.changes(self.store, run.id, kind=kind, limit=100_000)[0]
 
     def lookup(self, address: str) -> lookup.Found:
-        return lookup.by_address(self.store, normalise(address), jti=None)
+        return lookup.by_address(self.store, normalise(address))
 
     def keys(self, address: str) -> list[tuple[str, bool]]:
         """Return (key value, is_active) of whoever holds the address; asserts that somebody does."""
