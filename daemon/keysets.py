@@ -24,8 +24,10 @@ _log = logging.getLogger(__name__)
 TIMEOUT = 10.0
 """Seconds that one fetch may take, all in all."""
 
-_running = threading.BoundedSemaphore(32)
-"""Threads that fetch at the same time; those that hang must not pile up."""
+AT_ONCE = 4
+"""Threads that fetch from one issuer at the same time: those that hang must not pile up, nor be in the way of another issuer's."""
+
+_running: dict[str, threading.BoundedSemaphore] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,10 @@ async def fetch(issuer: IssuerSettings) -> bytes:
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
-    threading.Thread(target=_fetch_for, args=(issuer, loop, answer), name="keys of an issuer", daemon=True).start()
+    try:
+        threading.Thread(target=_fetch_for, args=(issuer, loop, answer), name="keys of an issuer", daemon=True).start()
+    except RuntimeError as error:  # the machine has no thread left: no reason never to ask again
+        raise Unfetched(str(error)) from None
     try:
         async with asyncio.timeout(TIMEOUT):
             return await answer
@@ -156,8 +161,9 @@ def _settle(answer: asyncio.Future[bytes], got: bytes | Unfetched) -> None:
 
 
 def _get(issuer: IssuerSettings) -> bytes:
-    if not _running.acquire(blocking=False):
-        raise Unfetched("too many fetches hang already")
+    running = _running.setdefault(issuer.jwks_url, threading.BoundedSemaphore(AT_ONCE))
+    if not running.acquire(blocking=False):
+        raise Unfetched("the fetches before hang still")
     try:
         context = ssl.create_default_context(cafile=issuer.ca_file)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"rosterd/{VERSION}"}
@@ -167,7 +173,7 @@ def _get(issuer: IssuerSettings) -> bytes:
         ):
             return _read(answer, time.monotonic() + TIMEOUT)
     finally:
-        _running.release()
+        running.release()
 
 
 def _read(answer: httpx.Response, until: float) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -73,6 +74,38 @@ def test_a_key_set_is_what_its_own_server_says(server: KeyServer, tmp_path: Path
     began = time.monotonic()
     assert refused(issuer) == "no whole answer within 0.3 seconds"
     assert time.monotonic() - began < 3
+
+
+def test_fetches_that_hang_are_in_nobody_elses_way(server: KeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends an octet of its headers now and then holds up its own issuer, with a few threads, and no other issuer."""
+    monkeypatch.setattr(keysets, "TIMEOUT", 0.3)
+    (tmp_path / "slow").mkdir()
+    with KeyServer(tmp_path / "slow") as slow:
+        slow.drips = True
+        said = [refused(issuer_at(slow)) for _ in range(40)]
+        assert set(said) == {"no whole answer within 0.3 seconds", "the fetches before hang still"}
+        wait_for(lambda: sum(one.name == "keys of an issuer" for one in threading.enumerate()) <= keysets.AT_ONCE, "those that were refused to end")
+        monkeypatch.setattr(keysets, "TIMEOUT", 10.0)
+        assert asyncio.run(fetch(issuer_at(server))) == IDP.jwks.encode()
+
+
+def test_a_machine_without_threads_ends_no_following(server: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one more failed fetch: the issuer is asked again."""
+    issuer, start, left = issuer_at(server), threading.Thread.start, [2]
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "keys of an issuer" and left[0]:
+            left[0] -= 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    async def test(published: Published, _: KeySets) -> None:
+        await until(lambda: published.keys_of(issuer).keys)
+
+    following(server, test)
+    assert left == [0]
 
 
 def following(server: KeyServer, test: Callable[[Published, KeySets], Awaitable[None]], pace: Pace = QUICK) -> None:

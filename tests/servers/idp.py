@@ -85,13 +85,14 @@ def _base64(octets: bytes) -> str:
 
 
 class KeyServer:
-    """Serves `body` over TLS at `url`, signed by the authority in `ca_file`. `hangs` = it accepts and never answers."""
+    """Serves `body` over TLS at `url`, signed by the authority in `ca_file`. `hangs` = it accepts and never answers; `drips` = it never ends."""
 
     def __init__(self, folder: Path, body: str = "") -> None:
         self.body = body.encode()
         self.status = 200
         self.headers: dict[str, str] = {}
         self.hangs = False
+        self.drips = False
         self.asked = 0
         self._ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make())
@@ -123,6 +124,11 @@ class KeyServer:
                 server.asked += 1
                 if server.hangs:
                     server._ended.wait()
+                    return
+                if server.drips:
+                    self.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
+                    while not server._ended.wait(0.05):
+                        self.wfile.write(b"x")
                     return
                 self.send_response(server.status)
                 for name, value in {"content-length": str(len(server.body)), **server.headers}.items():
