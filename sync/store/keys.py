@@ -87,7 +87,7 @@ def read_key(connection: Connection, key_id: str, now: int) -> OwnedKey:
 _SELECT = (
     "select k.id as key_id, k.name as key_name, k.origin, k.enabled, k.created_at as key_created, k.created_by, k.expires_at as key_expires,"
     " k.policy, k.disabled_by, k.disabled_at, k.rotated_at,"
-    " (select max(r.until) from retired_value r where r.key_id = k.id and r.until > :now) as overlap_until,"
+    " (select max(r.until) from retired_value r where r.key_id = k.id and r.until > :now and r.sealed is not null) as overlap_until,"
     ' u.* from virtual_key k join "user" u on u.id = k.user_id'
 )
 _ORDER = "order by u.email, u.id, k.created_at, k.id"

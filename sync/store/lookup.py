@@ -78,7 +78,8 @@ _NAMED = """{columns} {holds} from "user" u {user} where {sources} u.{column} = 
 _SOURCES = {"username": "", "external_id": "u.source in (select name from source) and"}  # each by an index that is there
 _BY_NAME = {column: _NAMED.format(columns=_COLUMNS, holds=_HOLDS, user=_USER, sources=_SOURCES[column], column=column) for column in _SOURCES}
 _BY_KEY = """{bearer} b.id in (select id from virtual_key where digest in ({digests})
-  union all select key_id from retired_value where digest in ({digests}) and until > :now)"""
+  union all select key_id from retired_value where digest in ({digests}) and until > :now and sealed is not null)"""
+# The sealed value goes when its time is over: a clock that is turned back, or another node's that is late, brings no old one back.
 _BY_KEY_ID = f"{_BEARER} b.id = :key_id and (b.rotated_at is null or b.rotated_at <= :issued_at)"
 _RETIRED = "select 1 from retired_value where digest in ({digests}) limit 1"
 

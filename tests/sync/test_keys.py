@@ -71,6 +71,21 @@ def test_a_rotation_without_overlap_ends_every_older_value_at_once(world: World,
     assert [works(world, value) for value in (first, second, third)] == [False, False, True]
 
 
+def test_a_clock_that_is_turned_back_brings_no_value_back(world: World, ann: str) -> None:
+    """Nor does another node whose clock is late: what was rotated away without overlap is dead, and an overlap that was swept is over."""
+    world.clock.forward(seconds=7200)
+    first = value_of(world)
+    _, second = keychanges.rotate(world.store, world.vault, key_id(world), BY)
+    world.clock.forward(seconds=-5)
+    assert (works(world, first), works(world, second)) == (False, True)
+    _, third = keychanges.rotate(world.store, world.vault, key_id(world), BY, overlap=1000)
+    assert works(world, second)
+    world.clock.forward(seconds=2)
+    keychanges.forget_overlaps(world.store)
+    world.clock.forward(seconds=-2)
+    assert [works(world, value) for value in (first, second, third)] == [False, False, True]
+
+
 def test_an_overlap_is_at_most_thirty_days(world: World, ann: str) -> None:
     """A longer one, or a negative one, changes nothing."""
     for overlap in (keychanges.LONGEST_OVERLAP + 1, -1):
