@@ -17,8 +17,9 @@ class Unproven(NamedTuple):
 
     @property
     def is_key(self) -> bool:
-        """Tell whether it says of itself that it is the value of a virtual key (`typ`, RFC 7515 section 4.1.9)."""
-        return bool(self.header.get("typ") == "vk+jwt")
+        """Tell whether it says of itself that it is the value of a virtual key (`typ`, in whichever spelling of RFC 7515 section 4.1.9)."""
+        typ = self.header.get("typ")
+        return isinstance(typ, str) and typ.lower().removeprefix("application/") == "vk+jwt"
 
 
 def take_apart(token: str) -> Unproven | None:

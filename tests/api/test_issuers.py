@@ -215,6 +215,8 @@ def wrong_tokens() -> dict[str, str]:
         "its key brought along": jwt.encode(key, stranger.key, "ES256", headers=kid | {"jwk": stranger.jwk, "jku": "https://stranger.example"}),
         "crit": GATEWAY.token(vk="ann-key", headers={"crit": ["b64"], "b64": True}),
         "a key's value by its typ": GATEWAY.token(vk="ann-key", headers={"typ": "vk+jwt"}),
+        "the same in capitals": GATEWAY.token(vk="ann-key", headers={"typ": "VK+JWT"}),
+        "the same as a media type": GATEWAY.token(vk="ann-key", headers={"typ": "application/vk+JWT"}),
         "a claim twice": text('{"vk": "nobody", ' + json.dumps(key)[1:]),
         "exp twice": text('{"exp": 1, ' + json.dumps(key)[1:]),
         "alg twice": text(json.dumps(key), '{"alg": "none", ' + json.dumps(header)[1:]),

@@ -209,7 +209,7 @@ def test_a_key_is_no_pass(mint: Mint) -> None:
         for secret, algorithm, kid in ((signing.private, "EdDSA", signing.kid), (SECRET.reveal(), "HS256", None)):
             header = {name: value for name, value in (("typ", typ), ("kid", kid)) if value}
             forged = jwt.encode(admin, secret, algorithm=algorithm, headers=header)
-            expected = 200 if algorithm == "HS256" and typ != "vk+jwt" else 401
+            expected = 200 if algorithm == "HS256" and typ in ("JWT", None) else 401
             assert mint.ask("GET", "/api/tokens", forged).status_code == expected, (typ, algorithm)
             assert mint.look_up("ann@example.com", forged).status_code == expected, (typ, algorithm)
 
