@@ -12,6 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from api.auth.bearers import Credential, read_credential
+from api.auth.keyvalues import is_or_was_key
 from api.auth.own import NotOurs
 from api.auth.passes import Pass
 from api.desk import Desk
@@ -101,7 +102,7 @@ def _check_no_key(desk: Desk, value: str, said: Pass | None) -> None:
     """Refuse what is, was or stands for a virtual key: a value that is also a token of another issuer is a key first."""
     digests = desk.context.vault.digests(value)
     found = lookup.by_key(desk.context.store, digests, asked=None)
-    if found is None and lookup.is_retired(desk.context.store, digests):
+    if found is None and is_or_was_key(desk, value):
         raise unauthenticated()
     if found is None and said is not None and said.key_id is not None:
         found = lookup.by_key_id(desk.context.store, said.key_id, issued_at=said.issued_at, asked=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from api.auth.bearers import Credential
+from api.auth.keyvalues import is_or_was_key
 from api.auth.own import NotOurs
 from api.auth.passes import Pass
 from api.auth.proxied import asserted_user
@@ -107,7 +108,7 @@ class Asking:
         found = lookup.by_key(self._store, digests, asked=self._trail.matched)
         if found is None:
             said = self._desk.foreign.read(value) if or_foreign else None
-            if said is None or lookup.is_retired(self._store, digests):
+            if said is None or is_or_was_key(self._desk, value):
                 raise unauthenticated()
             return self._by_pass(said)
         self._trail.role, self._trail.caller = "key", found.key_id

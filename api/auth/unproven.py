@@ -8,6 +8,12 @@ from typing import Any, NamedTuple
 
 from api.auth.strictjson import read_object
 
+_ORDERS = {
+    "ES256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "ES384": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+}
+"""The orders of P-256 and P-384 (NIST SP 800-186 section 3.2.1)."""
+
 
 class Unproven(NamedTuple):
     """Header and claims of a token whose signature nobody has checked."""
@@ -35,6 +41,22 @@ def take_apart(token: str) -> Unproven | None:
         return Unproven(read_object(header), read_object(claims))
     except (ValueError, RecursionError):
         return None
+
+
+def spellings(token: str) -> tuple[str, ...]:
+    """Return the texts that prove the same: of an ECDSA signature (r, s) anybody can make (r, -s), which is as good and has another digest."""
+    said = take_apart(token)
+    algorithm = said.header.get("alg") if said is not None else None
+    order = _ORDERS.get(algorithm) if isinstance(algorithm, str) else None
+    if order is None:
+        return (token,)
+    signing, _, signature = token.rpartition(".")
+    raw, size = _decode(signature), order.bit_length() // 8
+    r, s = raw[:size], int.from_bytes(raw[size:])
+    if len(raw) != 2 * size or not 0 < s < order:
+        return (token,)
+    other = base64.urlsafe_b64encode(r + (order - s).to_bytes(size)).rstrip(b"=").decode()
+    return (token, f"{signing}.{other}")
 
 
 def _decode(part: str) -> bytes:

@@ -81,7 +81,7 @@ _BY_KEY = """{bearer} b.id in (select id from virtual_key where digest in ({dige
   union all select key_id from retired_value where digest in ({digests}) and until > :now and sealed is not null)"""
 # The sealed value goes when its time is over: a clock that is turned back, or another node's that is late, brings no old one back.
 _BY_KEY_ID = f"{_BEARER} b.id = :key_id and (b.rotated_at is null or b.rotated_at <= :issued_at)"
-_RETIRED = "select 1 from retired_value where digest in ({digests}) limit 1"
+_KNOWN = "select 1 from retired_value where digest in ({digests}) union all select 1 from virtual_key where digest in ({digests}) limit 1"
 
 
 def by_address(store: Store, matched: str, *, token: Shown = NO_TOKEN) -> Found:
@@ -134,10 +134,10 @@ def by_key_id(store: Store, key_id: str, *, issued_at: int, asked: str | None) -
     return _by_bearer(store, _BY_KEY_ID, {"key_id": key_id, "issued_at": issued_at}, asked)
 
 
-def is_retired(store: Store, digests: Sequence[bytes]) -> bool:
-    """Tell whether a value with one of these digests was a key's before."""
+def is_known(store: Store, digests: Sequence[bytes]) -> bool:
+    """Tell whether a value with one of these digests is a key's, or was."""
     names, facts = _bound(digests)
-    return bool(store.query(_RETIRED.format(digests=names), facts))
+    return bool(store.query(_KNOWN.format(digests=names), facts))
 
 
 def _bound(digests: Sequence[bytes]) -> tuple[str, dict[str, Any]]:

@@ -303,6 +303,21 @@ def test_a_key_whose_value_is_a_foreign_token_works_by_its_digest_and_is_dead_on
     assert status(company, value) == 401, "it was a key's value: dead for good"
 
 
+def test_the_other_signature_that_ecdsa_allows_revives_no_value(company: Company) -> None:
+    """From (r, s) anybody makes (r, -s): neither a living value nor a dead one becomes the pass that it also was."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    user, boss = company.add_user("ann@example.com", keys=()), STAFF.token(groups="g-admins")
+    head, body, signature = boss.split(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    twin = f"{head}.{body}.{base64.urlsafe_b64encode(raw[:32] + (order - int.from_bytes(raw[32:])).to_bytes(32)).decode().rstrip('=')}"
+    assert status(company, twin, "/api/users") == 200, "as good a signature"
+    key = import_new(company.store, company.vault, user, boss, name="boss", by="test")
+    assert (status(company, twin), status(company, twin, "/api/users")) == (401, 401)
+    keychanges.rotate(company.store, company.vault, key.id, BY)
+    assert (status(company, twin), status(company, twin, "/api/users")) == (401, 401)
+    assert (status(company, boss), status(company, boss, "/api/users")) == (401, 401)
+
+
 def test_a_key_header_carries_no_token(company: Company, ann: str) -> None:
     """The gateway's headers are for values of keys."""
     token = GATEWAY.token(vk="ann-key")
