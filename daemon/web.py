@@ -17,7 +17,7 @@ from daemon.listening import Listener
 FINISH_WITHIN = 10
 """Seconds that requests have to finish when the daemon ends."""
 HEADERS_WITHIN = 30.0
-"""Seconds that a client has to send the headers of a request."""
+"""Seconds that a client has to send the headers of a request, and again for its body."""
 LARGEST_HEADERS = 64 * 1024
 """Octets of headers that are taken, and as many around and after the body."""
 _KEEP_ALIVE = 75
@@ -91,6 +91,9 @@ class _Bounded(HttpToolsProtocol):
     """uvicorn's protocol, which by itself waits for headers for ever, however many they are, and takes trailers for headers."""
 
     _waiting = True
+    """For the end of headers."""
+    _whole = False
+    """The last request has come to its end."""
     _octets = 0
     _late: asyncio.TimerHandle | None = None
 
@@ -105,7 +108,7 @@ class _Bounded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self._waiting, self._octets = True, 0
+        self._waiting, self._whole, self._octets = True, False, 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -114,6 +117,7 @@ class _Bounded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._waiting, self._octets = False, 0
+        self._in_time()
         if not self.url.startswith((b"/", b"*")):
             raise ValueError("a target in absolute form, whose host would go before the Host that is checked (RFC 9112 section 3.2.2)")
         if sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEADERS:
@@ -124,16 +128,20 @@ class _Bounded(HttpToolsProtocol):
         self._octets -= len(body)
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        self._whole = True
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        before = self.scope
+        before, idle = self.scope, self._whole
         super().data_received(data)
         if self._waiting or self.scope is before:  # what comes after the headers and is no body: chunks' sizes, trailers
             self._octets += len(data)
         if self._octets > LARGEST_HEADERS:
             self.transport.abort()
-        elif not self._waiting:
+        elif self._whole and not (idle and self.scope is before):  # an empty line between requests is none
             self._in_time()
         elif self._late is None:
             self._late = self.loop.call_later(HEADERS_WITHIN, self.transport.abort)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -109,6 +110,22 @@ def test_a_body_in_many_chunks_is_taken_whole() -> None:
     sent = iter([HEAD + b"Connection: close\r\n\r\n", *chunks, b"0\r\n\r\n"])
     app = served(lambda port: exchange_octets(port, sent) and None)
     assert app.bodies == [b"z" * 300_000]
+
+
+def test_empty_lines_hold_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an answer they are no request, however often they come."""
+    monkeypatch.setattr("daemon.web.HEADERS_WITHIN", 0.3)
+
+    def drip() -> Iterator[bytes]:
+        yield b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        for _ in range(40):
+            time.sleep(0.05)
+            sent.append(1)
+            yield b"\r\n"
+
+    sent: list[int] = []
+    served(lambda port: exchange_octets(port, drip()) and None)
+    assert len(sent) < 40
 
 
 def test_a_connection_that_was_reset_is_not_taken_for_the_unix_socket() -> None:

@@ -203,9 +203,18 @@ def until_closed(listener: Listener, sent: bytes) -> bytes:
         return received
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost:"])
+BEGUN = [
+    b"",
+    b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost:",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5",
+]
+
+
+@pytest.mark.parametrize("begun", BEGUN)
 def test_whoever_never_finishes_a_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
-    """Nothing sent, half a request, half a second request: none of them holds a connection for ever."""
+    """Nothing sent, half a request, half a second request, a body that does not come: none of them holds a connection for ever."""
     monkeypatch.setattr("daemon.web.HEADERS_WITHIN", 0.3)
 
     async def test(exchange: Exchange, web: Web, listeners: list[Listener], tls: ssl.SSLContext | None) -> None:
