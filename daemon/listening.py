@@ -15,6 +15,8 @@ from daemon.config import HttpSettings
 from sync.errors import CannotListen, ConfigError
 
 _BACKLOG = 1024
+UNREAD_MS = 60_000
+"""How long a client may leave an answer unread or unacknowledged; then the kernel ends the connection (tcp(7), TCP_USER_TIMEOUT)."""
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _SOCKET_MODE = 0o660
 """A Unix socket is for its owner and group: put the proxy's user into the group."""
@@ -49,6 +51,8 @@ def listen(http: HttpSettings) -> list[Listener]:
     secure = http.tls_cert_file is not None
     inherited = systemd.listen_sockets()
     if inherited:
+        for line in inherited:
+            _limit(line)
         return [Listener(line, tls=secure and line.family != socket.AF_UNIX) for line in inherited]
     listeners: list[Listener] = []
     try:
@@ -125,12 +129,19 @@ def _bind_tcp(family: int, address: tuple[object, ...]) -> socket.socket:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
             line.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
+        _limit(line)
         line.bind(address)
         line.listen(_BACKLOG)
     except BaseException:
         line.close()
         raise
     return line
+
+
+def _limit(line: socket.socket) -> None:
+    """Let no connection of this listener stay for ever because nobody reads (Linux only)."""
+    if line.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
 
 
 def _unix(path: Path) -> socket.socket:

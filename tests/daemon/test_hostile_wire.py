@@ -21,7 +21,8 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
 class Noting:
     """An app that keeps what reaches it: the peer, the headers, the body."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = b"") -> None:
+        self.answer = answer
         self.peers: list[Any] = []
         self.headers: list[dict[bytes, bytes]] = []
         self.bodies: list[bytes] = []
@@ -41,13 +42,13 @@ class Noting:
         self.peers.append(scope["client"])
         self.headers.append(dict(scope["headers"]))
         self.bodies.append(body)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(self.answer))]})
+        await send({"type": "http.response.body", "body": self.answer})
 
 
-def served(test: Callable[[int], None]) -> Noting:
+def served(test: Callable[[int], None], app: Noting | None = None) -> Noting:
     """Serve an app with the daemon's server while `test` runs with its port; return the app."""
-    app = Noting()
+    app = app or Noting()
 
     async def scenario() -> None:
         listeners, exchange = listen(HttpSettings(port=0)), Exchange()
@@ -141,3 +142,20 @@ def test_a_connection_that_was_reset_is_not_taken_for_the_unix_socket() -> None:
 
     app = served(reset)
     assert app.peers and all(peer is not None for peer in app.peers)
+
+
+def test_whoever_never_reads_the_answers_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking again and again without reading holds no connection for ever; the kernel sees to it."""
+    monkeypatch.setattr("daemon.listening.UNREAD_MS", 500)
+
+    def ask_on(port: int) -> None:
+        with socket.socket() as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", port))
+            line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            with pytest.raises(ConnectionError):
+                for _ in range(50):
+                    time.sleep(0.2)
+                    line.sendall(b"\r\n")
+
+    served(ask_on, Noting(b"z" * 20_000_000))
