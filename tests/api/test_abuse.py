@@ -92,13 +92,14 @@ def test_a_bearer_of_one_user_learns_nothing_about_a_thousand_others(company: Co
     bearer = company.add_key(ann, "k") if kind == "key" else company.token("device", user_id=ann)
     addresses = strangers(company)
     assert len(addresses) == 1000
-    spent: dict[bool, list[float]] = {True: [], False: []}
     seen = set()
 
-    async def ask_all() -> None:
+    async def ask_all() -> float:
+        """Return by how much the medians differ, as a share of the one for addresses that nobody holds."""
+        spent: dict[bool, list[float]] = {True: [], False: []}
         async with company.client(bearer) as client:
-            for one, other in zip(addresses[:500], addresses[500:], strict=True):
-                for address in (one, other):
+            for number, (one, other) in enumerate(zip(addresses[:500], addresses[500:], strict=True)):
+                for address in (one, other) if number % 2 else (other, one):
                     began = time.perf_counter()
                     answer = await client.get(f"/api/users/email/{address}/virtual-keys")
                     spent[address is one].append(time.perf_counter() - began)
@@ -106,11 +107,13 @@ def test_a_bearer_of_one_user_learns_nothing_about_a_thousand_others(company: Co
                     headers = tuple((name, value.replace(event, "ID")) for name, value in answer.headers.multi_items())
                     seen.add((answer.status_code, headers, answer.text.replace(event, "ID")))
 
-    asyncio.run(ask_all())
+        return abs(statistics.median(spent[True]) / statistics.median(spent[False]) - 1)
+
+    # What the machine does meanwhile is never the same three times; what an address gives away would be.
+    differences = [asyncio.run(ask_all()) for _ in range(3)]
     ((code, _, body),) = seen
     assert code == 403 and "other_user" in body
-    existing, missing = statistics.median(spent[True]), statistics.median(spent[False])
-    assert abs(existing - missing) < 0.2 * missing, f"{existing * 1e6:.0f} µs for those who exist, {missing * 1e6:.0f} µs for those who do not"
+    assert min(differences) < 0.1, differences
 
 
 def failing(company: Company, peer: str, **headers: str) -> int:

@@ -179,12 +179,22 @@ def test_a_changed_group_search_asks_for_a_full_read(slapd: Slapd) -> None:
 
 
 def test_a_server_that_cannot_be_asked_offers_no_cursor(slapd: Slapd) -> None:
-    """Where modifyTimestamp may not be searched there is no incremental read, and the proof says so."""
+    """Where neither ids are those of content sync nor modifyTimestamp may be searched there is no incremental read, and the proof says so."""
     people_of(slapd, 3)
-    slapd.set_acl("to attrs=modifyTimestamp,contextCSN by * none", "to * by users read by * none")
-    proof = read(corp(slapd)).proof
+    slapd.set_acl("to attrs=modifyTimestamp by * none", "to * by users read by * none")
+    proof = read(corp(slapd, attributes=Attributes(id="uid"))).proof
     assert proof.cursor == ""
     assert "content-sync or timestamps" in proof.no_cursor
+
+
+def test_a_server_that_hides_its_state_is_asked_for_a_cookie(slapd: Slapd) -> None:
+    """An account that may not read contextCSN polls for nobody, and goes on from the cookie that this brings."""
+    people = people_of(slapd, 3)
+    slapd.set_acl("to attrs=contextCSN by * none", "to * by users read by * none")
+    cursor = read(corp(slapd)).proof.cursor
+    assert "content-sync" in cursor
+    slapd.modify(people[0], sn="Other")
+    assert ask(corp(slapd), cursor).touched == {person_id(1)}
 
 
 def test_another_naming_context_loses_the_cursor(slapd: Slapd) -> None:
