@@ -32,10 +32,14 @@ class IssuerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """`[auth.proxy]`: the header in which a trusted proxy says who asks, and what of a user it must equal. `header` in lower case."""
+    """`[auth.proxy]`: the header in which a trusted proxy says who asks, what of a user it must equal, and whose people it may name.
+
+    `header` in lower case; `source` is the name of one source.
+    """
 
     header: str
     match: Literal["username", "external_id"]
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

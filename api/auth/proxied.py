@@ -1,4 +1,4 @@
-"""A user whom a trusted proxy asserts: found by user name or external id, and only when exactly one has it."""
+"""A user whom a trusted proxy asserts: found by user name or external id in one source, and only when exactly one has it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ _log = logging.getLogger(__name__)
 def asserted_user(desk: Desk, name: str, asked: str | None) -> Found | None:
     """Return the one user of this name, None when there is none or when several have it; `asked` is an address in its compared form."""
     proxy = desk.context.settings.proxy
-    found = lookup.by_name(desk.context.store, proxy.match, name, asked=asked) if proxy is not None else []
+    if proxy is None:
+        return None
+    found = lookup.by_name(desk.context.store, proxy.match, name, source=proxy.source, asked=asked)
     if len(found) > 1:
-        facts = {"event": "proxy.ambiguous", "asserted": name, "users": ", ".join(f"{one.user_id} ({one.source})" for one in found)}
+        facts = {"event": "proxy.ambiguous", "asserted": name, "source": proxy.source, "users": ", ".join(one.user_id for one in found)}
         _log.warning("a proxy asserts a name that several users have; nobody is answered", extra=facts)
     return found[0] if len(found) == 1 else None

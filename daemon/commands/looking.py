@@ -161,7 +161,7 @@ def _check_proxy(config: Config) -> Iterator[Checked]:
         yield Checked("proxy", "warning", f"every address of {', '.join(wide)} may say that it is anybody ([auth.proxy])", remedy)
     else:
         where = [*([str(config.http.unix_socket)] if config.http.unix_socket else []), *map(str, config.http.trusted_proxies)]
-        yield Checked("proxy", "ok", f"users are asserted in {config.api.proxy.header}, from {', '.join(where)}")
+        yield Checked("proxy", "ok", f"users of {config.api.proxy.source} are asserted in {config.api.proxy.header}, from {', '.join(where)}")
 
 
 def _check_certificate(config: Config, file: Path) -> Checked:

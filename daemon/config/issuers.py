@@ -31,8 +31,8 @@ def build_issuers(sections: Sequence[Section], own: str, files: Files) -> tuple[
     return tuple(_build(section, files) for section in sections)
 
 
-def build_proxy(section: Section, http: HttpSettings) -> ProxySettings | None:
-    """Return which header a trusted proxy asserts users in, None without the table."""
+def build_proxy(section: Section, http: HttpSettings, sources: Sequence[str]) -> ProxySettings | None:
+    """Return which header a trusted proxy asserts users in, None without the table. `sources` are the configured ones' names."""
     if not section.values:
         return None
     header = section["header"]
@@ -42,7 +42,17 @@ def build_proxy(section: Section, http: HttpSettings) -> ProxySettings | None:
         section.problem("header", f"{header} means something else already; take one of its own, like X-Remote-User")
     if http.unix_socket is None and not http.trusted_proxies:
         section.problem("header", "would be believed from nobody; set [http] unix_socket (better) or trusted_proxies to where the proxy comes from")
-    return ProxySettings(header.lower(), section["match"])
+    return ProxySettings(header.lower(), section["match"], _asserted_source(section, sources))
+
+
+def _asserted_source(section: Section, sources: Sequence[str]) -> str:
+    """Return whose people the proxy may name: in another source the same name may be somebody else's."""
+    named: str = section["source"]
+    if named and named not in sources:
+        section.problem("source", f"there is no [[source]] named {named}")
+    if not named and len(sources) > 1 and "source" not in section.wrong:
+        section.problem("source", f"must be named, because there are several: {', '.join(sources)}")
+    return named or (sources[0] if sources else "")
 
 
 def _build(section: Section, files: Files) -> IssuerSettings:

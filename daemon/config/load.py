@@ -71,14 +71,14 @@ def _build(root: Section, path: Path, problems: list[str]) -> Config:
     store = build_store(tables["store"], files)
     http = build_http(tables["http"], files)
     audit = build_audit(tables["audit"], store, files)
-    api = build_api(tables["auth"], http, files)
-    vault = _vault_secret(tables["keys"], files, problems)
     listed = root.lists["source"]
+    kinds = {section["name"]: section["kind"] for section in listed if section["name"]}
+    api = build_api(tables["auth"], http, files, list(kinds))
+    vault = _vault_secret(tables["keys"], files, problems)
     if not listed:
         problems.append("[[source]]: is missing; name at least one directory")
     check_unique(listed, "sources")
     sources = tuple(build_source(section, rank, files) for rank, section in enumerate(listed) if section["kind"] == "ldap")
-    kinds = {section["name"]: section["kind"] for section in listed if section["name"]}
     policies = build_policies(tables["keys"].lists["issue"], kinds)
     webhooks = build_webhooks(root.lists["webhook"], files)
     minting = build_minting(tables["keys"], api, files, problems)

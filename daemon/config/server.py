@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -83,8 +84,8 @@ def build_audit(section: Section, store: StoreSettings, files: Files) -> AuditSe
     return AuditSettings(path, section["keep"])
 
 
-def build_api(section: Section, http: HttpSettings, files: Files) -> ApiSettings:
-    """Return what the API needs of `[auth]` and `[http]`."""
+def build_api(section: Section, http: HttpSettings, files: Files, sources: Sequence[str]) -> ApiSettings:
+    """Return what the API needs of `[auth]` and `[http]`; `sources` are the names of the configured ones."""
     secrets = files.several(section, "secret_file", partial(several_lines, least=LEAST_SECRET))
     return ApiSettings(
         issuer=section["issuer"],
@@ -97,7 +98,7 @@ def build_api(section: Section, http: HttpSettings, files: Files) -> ApiSettings
         public_url=http.public_url,
         metrics_token=http.metrics_token,
         issuers=build_issuers(section.lists["issuer"], section["issuer"], files),
-        proxy=build_proxy(section.tables["proxy"], http),
+        proxy=build_proxy(section.tables["proxy"], http, sources),
     )
 
 

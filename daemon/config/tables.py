@@ -51,7 +51,14 @@ HTTP = Table(
     }
 )
 AUDIT = Table({"file": Field(text, ""), "keep": Field(duration, "90d")})
-PROXY = Table({"header": Field(some, "X-Remote-User"), "match": Field(choice("username", "external_id"), "username")}, optional=True)
+PROXY = Table(
+    {
+        "header": Field(some, "X-Remote-User"),
+        "match": Field(choice("username", "external_id"), "username"),
+        "source": Field(optional_name, ""),
+    },
+    optional=True,
+)
 ISSUER = Table(
     {
         "issuer": Field(some, required=True),

@@ -74,9 +74,12 @@ _HOLDS = """exists (select 1 from claim c where c.matched = :asked and c.user_id
 _BY_USER = f"""{_COLUMNS} {_HOLDS} from (select 1) left join "user" u on u.id = :user_id {_USER}"""
 _BEARER = f"""{_COLUMNS} {_HOLDS}, b.id, b.enabled, b.expires_at
 from virtual_key b join "user" u on u.id = b.user_id {_USER} where b.deleted_at is null and"""
-_NAMED = """{columns} {holds} from "user" u {user} where {sources} u.{column} = :name and u.state <> 'removed'"""
-_SOURCES = {"username": "", "external_id": "u.source in (select name from source) and"}  # each by an index that is there
-_BY_NAME = {column: _NAMED.format(columns=_COLUMNS, holds=_HOLDS, user=_USER, sources=_SOURCES[column], column=column) for column in _SOURCES}
+_NAMED = """{columns} {holds} from "user" u {user} where {among} and u.state <> 'removed'"""
+_AMONG = {  # each by an index that is there: that of user names, not that of sources
+    "username": "u.username = :name and u.source || '' = :source",
+    "external_id": "u.source = :source and u.external_id = :name",
+}
+_BY_NAME = {column: _NAMED.format(columns=_COLUMNS, holds=_HOLDS, user=_USER, among=among) for column, among in _AMONG.items()}
 _BY_KEY = """{bearer} b.id in (select id from virtual_key where digest in ({digests})
   union all select key_id from retired_value where digest in ({digests}) and until > :now and sealed is not null)"""
 # The sealed value goes when its time is over: a clock that is turned back, or another node's that is late, brings no old one back.
@@ -106,13 +109,13 @@ def by_user(store: Store, user_id: str, *, asked: str | None, token: Shown = NO_
     return found
 
 
-def by_name(store: Store, column: Literal["username", "external_id"], name: str, *, asked: str | None) -> list[Found]:
-    """Return the users of this name, of whichever source, compared as it was spelt by the directory.
+def by_name(store: Store, column: Literal["username", "external_id"], name: str, *, source: str, asked: str | None) -> list[Found]:
+    """Return the users of this name in one source, compared as it was spelt by the directory.
 
-    Removed users have no name any more, and whoever is missing gives way to who has it now.
+    Removed users have no name any more, and whoever is missing gives way to who has it now in the same source.
     """
     now = store.now()
-    rows = store.query(_BY_NAME[column], {"name": name, "asked": asked, "now": now, **_NONE})
+    rows = store.query(_BY_NAME[column], {"name": name, "source": source, "asked": asked, "now": now, **_NONE})
     shown = [row for row in rows if row[3] != "missing"] or rows
     users = []
     for _, group in groupby(sorted(shown, key=_user_of), key=_user_of):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -22,7 +22,7 @@ PROXY = "10.0.0.7"
 
 @pytest.fixture
 def company(tmp_path: Path) -> Iterator[Company]:
-    made = Company(tmp_path, replace(SETTINGS, proxy=ProxySettings("x-remote-user", "username"), trusted_proxies=(PROXY,)))
+    made = Company(tmp_path, replace(SETTINGS, proxy=ProxySettings("x-remote-user", "username", "corp"), trusted_proxies=(PROXY,)))
     yield made
     made.close()
 
@@ -97,10 +97,9 @@ def test_names_are_utf8(company: Company) -> None:
 
 
 def test_a_name_of_several_users_is_nobodys(company: Company, caplog: pytest.LogCaptureFixture) -> None:
-    """Two directories with the same user name: nobody is answered with somebody else's keys, and the log says why."""
-    sources.declare(company.store, [SourceSettings("corp", "ldap", 0), SourceSettings("partner", "ldap", 1)], [])
+    """Two entries of the source with the same user name: nobody is answered with somebody else's keys, and the log says why."""
     first = company.add_user("ann@example.com", username="ann")
-    second = company.add_user("ann@partner.example", username="ann", source="partner")
+    second = company.add_user("ann@branch.example", username="ann")
     with caplog.at_level(logging.WARNING):
         assert ask(company, "ann").status_code == 401
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -112,6 +111,24 @@ def test_a_name_of_several_users_is_nobodys(company: Company, caplog: pytest.Log
     assert ask(company, "ann").json()["user_id"] == first
     company.change("user", first, state="removed")
     assert ask(company, "ann").status_code == 401
+
+
+@pytest.mark.parametrize("match", ["username", "external_id"])
+def test_a_name_of_another_source_is_somebody_else(company: Company, match: Literal["username", "external_id"]) -> None:
+    """Whoever left keeps their inactive keys: the certificate shows nobody else's, whatever becomes of them, and never another source's."""
+    sources.declare(company.store, [SourceSettings("corp", "ldap", 0), SourceSettings("contractors", "ldap", 1)], [])
+    company.configure(proxy=ProxySettings("x-remote-user", match, "corp"))
+    mine = company.add_user("ann@example.com", **{match: "ann"})
+    theirs = company.add_user("ann@contractors.example", source="contractors", **{match: "ann"})
+    for state, status, active in (("active", 200, True), ("missing", 200, False), ("disabled", 200, False), ("removed", 401, None)):
+        company.change("user", mine, state=state)
+        answer = ask(company, "ann")
+        assert answer.status_code == status, state
+        if status == 200:
+            assert (answer.json()["user_id"], answer.json()["virtual_keys"][0]["is_active"]) == (mine, active)
+        assert ask(company, "ann", "/api/users/email/ann@contractors.example/virtual-keys").status_code == (403 if status == 200 else 401)
+    company.configure(proxy=ProxySettings("x-remote-user", match, "contractors"))
+    assert ask(company, "ann").json()["user_id"] == theirs
 
 
 def test_a_user_who_may_not_work_is_told_so(company: Company) -> None:
@@ -126,7 +143,7 @@ def test_a_user_who_may_not_work_is_told_so(company: Company) -> None:
 
 def test_an_external_id_may_be_matched_instead(company: Company) -> None:
     """Then the name alone is nobody."""
-    company.configure(proxy=ProxySettings("x-remote-user", "external_id"))
+    company.configure(proxy=ProxySettings("x-remote-user", "external_id", "corp"))
     user = company.add_user("ann@example.com", username="ann", external_id="7f1c")
     assert ask(company, "7f1c").json()["user_id"] == user
     assert ask(company, "ann").status_code == 401
@@ -135,6 +152,7 @@ def test_an_external_id_may_be_matched_instead(company: Company) -> None:
 @pytest.mark.parametrize("column", ["username", "external_id"])
 def test_a_name_is_found_by_an_index(company: Company, column: str) -> None:
     """Among a hundred thousand people as among ten."""
-    plan = company.store.query(f"explain query plan {lookup._BY_NAME[column]}", {"asked": None, "now": 0, "name": "ann", **lookup.NO_TOKEN._asdict()})
+    facts = {"asked": None, "now": 0, "name": "ann", "source": "corp", **lookup.NO_TOKEN._asdict()}
+    plan = company.store.query(f"explain query plan {lookup._BY_NAME[column]}", facts)
     searched = [row[3] for row in plan if " u " in f" {row[3]} "]
-    assert searched and all(step.startswith("SEARCH u USING") for step in searched)
+    assert searched and all(step.startswith("SEARCH u USING") and f"{column}=?" in step for step in searched)

@@ -182,7 +182,7 @@ def test_check_asks_the_issuers_for_their_keys(bare: Place) -> None:
 def test_check_warns_of_a_network_that_may_assert_users(bare: Place) -> None:
     """One address is a proxy, a network is everybody in it."""
     for trusted, said in (
-        ("10.0.0.7", "ok    proxy: users are asserted in x-remote-user, from 10.0.0.7"),
+        ("10.0.0.7", "ok    proxy: users of corp are asserted in x-remote-user, from 10.0.0.7"),
         ("10.0.0.0/8", "warn  proxy: every address"),
     ):
         bare.configure(f'[http]\ntrusted_proxies = ["{trusted}"]\n[auth.proxy]\nheader = "X-Remote-User"')

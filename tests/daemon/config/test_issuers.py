@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.settings import IssuerSettings, ProxySettings
+from tests.daemon.config.conftest import SMALL
 from tests.servers.idp import Idp, jwks, make_certificate
 
 IDP, RSA = Idp(), Idp(kid="rsa", algorithm="RS256")
@@ -134,7 +135,7 @@ def test_a_proxy_needs_a_place_that_it_comes_from(folder: Any, replaced: Any) ->
     )
     for http in ("unix_socket = '/run/rosterd/http.sock'", "trusted_proxies = ['10.0.0.7']"):
         config = folder.load(f"[http]\n{http}\n[auth.proxy]\nheader = 'X-User'\nmatch = 'external_id'")
-        assert config.api.proxy == ProxySettings("x-user", "external_id")
+        assert config.api.proxy == ProxySettings("x-user", "external_id", "corp")
     for header, said in (
         ("Authorization", "means something else already"),
         ("X-Api-Key", "means something else already"),
@@ -146,3 +147,17 @@ def test_a_proxy_needs_a_place_that_it_comes_from(folder: Any, replaced: Any) ->
         assert said in problem
     (problem,) = folder.problems(f"[http]\n{http}\n[auth.proxy]\nmatch = 'email'")
     assert problem == '[auth.proxy] match: must be one of "username", "external_id"'
+
+
+def test_a_proxy_speaks_of_one_source(folder: Any) -> None:
+    """The only one need not be named; of several one must be, and it must be there."""
+    http, proxy = "[http]\nunix_socket = '/run/rosterd/http.sock'", "[auth.proxy]\nmatch = 'username'"
+    second = SMALL[SMALL.index("[[source]]") :].replace('"corp"', '"contractors"')
+    for source in ("contractors", "corp"):
+        config = folder.load(f"{second}\n{http}\n{proxy}\nsource = '{source}'")
+        assert config.api.proxy == ProxySettings("x-remote-user", "username", source)
+    (problem,) = folder.problems(f"{second}\n{http}\n{proxy}")
+    assert problem == "[auth.proxy] source: must be named, because there are several: corp, contractors"
+    for more in ("", second):
+        (problem,) = folder.problems(f"{more}\n{http}\n{proxy}\nsource = 'cor'")
+        assert problem == "[auth.proxy] source: there is no [[source]] named cor"
