@@ -1,4 +1,4 @@
-"""Fetching the key sets that other issuers publish: in the background, never because a request waits, and the last good one stays."""
+"""Fetching the key sets that other issuers publish: in the background, never because a request waits, and the last good one stays for a while."""
 
 from __future__ import annotations
 
@@ -27,16 +27,23 @@ TIMEOUT = 10.0
 AT_ONCE = 4
 """Threads that fetch from one issuer at the same time: those that hang must not pile up, nor be in the way of another issuer's."""
 
+ROLES = frozenset({"admin", "operator", "lookup"})
+"""What reaches beyond one user: whoever keeps the keys from being fetched must not keep a revoked one good for that."""
+
 _running: dict[str, threading.BoundedSemaphore] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: between two fetches that succeed, before a failed one is repeated (then ever more), and between any two for an unknown `kid`."""
+    """Seconds: between two fetches that succeed, before a failed one is repeated (then ever more), and between any two for an unknown `kid`.
+
+    `longest` = after so long without a good fetch an issuer that gives ROLES has no keys any more.
+    """
 
     every: float = 600.0
     again: float = 5.0
     at_most: float = 60.0
+    longest: float = 86_400.0
 
 
 class Unfetched(Exception):
@@ -50,6 +57,7 @@ class KeySets:
         self._published, self._pace = published, pace or Pace()
         self._tasks: list[asyncio.Task[None]] = []
         self._wanted: dict[str, asyncio.Event] = {}
+        self._fetched: dict[tuple[str, str], float] = {}
         published.when_wanted = self._note
 
     async def follow(self, issuers: Sequence[IssuerSettings]) -> None:
@@ -58,6 +66,8 @@ class KeySets:
         followed = [issuer for issuer in issuers if issuer.jwks_url]
         self._published.keep_only(followed)
         self._wanted = {issuer.issuer: asyncio.Event() for issuer in followed}
+        places = {_place(issuer) for issuer in followed}
+        self._fetched = {place: at for place, at in self._fetched.items() if place in places}  # a reload makes no set younger
         self._tasks = [asyncio.create_task(self._follow(issuer), name=f"keys of {issuer.issuer}") for issuer in followed]
 
     async def stop(self) -> None:
@@ -79,11 +89,15 @@ class KeySets:
                 got = await fetch(issuer)
                 if got != had:
                     self._take(issuer, got)
+                self._fetched[_place(issuer)] = time.monotonic()
             except Unfetched as unfetched:
                 failures += 1
                 if failures == 1:
                     facts = {"event": "keys.unfetched", "issuer": issuer.issuer, "url": issuer.jwks_url, "why": str(unfetched)}
-                    _log.warning("the keys of an issuer cannot be fetched; the last good ones stay, and it is tried again", extra=facts)
+                    _log.warning("the keys of an issuer cannot be fetched; the last good ones stay for now, and it is tried again", extra=facts)
+                if self._is_over(issuer):
+                    self._withdraw(issuer)
+                    had = b""
             else:
                 if failures:
                     _log.info("the keys of an issuer can be fetched again", extra={"event": "keys.recovered", "issuer": issuer.issuer})
@@ -99,6 +113,18 @@ class KeySets:
         if keys.unusable:
             _log.warning("an issuer publishes keys that are left out", extra={**facts, "event": "keys.unusable", "why": "; ".join(keys.unusable)})
 
+    def _is_over(self, issuer: IssuerSettings) -> bool:
+        """Tell whether the last good set has become too old for what the issuer may give."""
+        at = self._fetched.get(_place(issuer))
+        return at is not None and time.monotonic() - at >= self._pace.longest and not ROLES.isdisjoint(issuer.may)
+
+    def _withdraw(self, issuer: IssuerSettings) -> None:
+        """Let the issuer have no keys until a fetch succeeds."""
+        del self._fetched[_place(issuer)]  # so it is said once
+        self._published.withdraw(issuer)
+        facts = {"event": "keys.too_old", "issuer": issuer.issuer, "url": issuer.jwks_url, "hours": round(self._pace.longest / 3600)}
+        _log.warning("the keys of an issuer could not be fetched for too long; it has none now, and its tokens are refused", extra=facts)
+
     async def _pause(self, wanted: asyncio.Event, failures: int) -> None:
         """Wait for the next fetch: its time, or a token with an unknown key, but that not too often."""
         pace = self._pace
@@ -108,6 +134,10 @@ class KeySets:
         with suppress(TimeoutError):
             await asyncio.wait_for(wanted.wait(), max(0.0, wait - pace.at_most))
         wanted.clear()
+
+
+def _place(issuer: IssuerSettings) -> tuple[str, str]:
+    return issuer.issuer, issuer.jwks_url
 
 
 async def fetch(issuer: IssuerSettings) -> bytes:

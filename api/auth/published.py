@@ -26,6 +26,10 @@ class Published:
         """Let this be the issuer's set from now on."""
         self._sets[_place(issuer)] = keys
 
+    def withdraw(self, issuer: IssuerSettings) -> None:
+        """Let the issuer have no set, until there is another."""
+        self._sets.pop(_place(issuer), None)
+
     def keep_only(self, issuers: Iterable[IssuerSettings]) -> None:
         """Forget the sets of all others."""
         wanted = {_place(issuer) for issuer in issuers}

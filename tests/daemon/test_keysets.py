@@ -15,11 +15,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.auth.foreign import ForeignIssuers
 from api.auth.published import Published
-from api.settings import IssuerSettings
+from api.settings import ApiSettings, IssuerSettings
 from daemon import keysets
 from daemon.demo.responder import Responder
 from daemon.keysets import KeySets, Pace, Unfetched, fetch
+from sync.ids import now_ms
 from tests.daemon.installation import Installation, Running, wait_for
 from tests.servers.idp import Idp, KeyServer, jwks, make_certificate
 
@@ -34,8 +36,8 @@ def server(tmp_path: Path) -> Iterator[KeyServer]:
         yield running
 
 
-def issuer_at(server: KeyServer) -> IssuerSettings:
-    return IssuerSettings(IDP.issuer, "rosterd", jwks_url=server.url, ca_file=server.ca_file)
+def issuer_at(server: KeyServer, *may: str) -> IssuerSettings:
+    return IssuerSettings(IDP.issuer, "rosterd", jwks_url=server.url, ca_file=server.ca_file, may=may or ("virtual-key",), role_claim="role")
 
 
 def refused(issuer: IssuerSettings) -> str:
@@ -147,6 +149,41 @@ def test_the_last_good_set_stays_whatever_comes_after(server: KeyServer, body: s
     with caplog.at_level(logging.INFO, logger="daemon.keysets"):
         following(server, test)
     assert [record.event for record in caplog.records] == ["keys.fetched", "keys.unfetched", "keys.fetched", "keys.recovered"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("role", ["admin", "operator", "lookup"])
+def test_keys_that_give_a_role_do_not_outlive_a_day_without_a_fetch(server: KeyServer, role: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever blocks the URL keeps no revoked key good: its tokens are refused, also after a reload; told once, and well again with the next set."""
+    issuer, other = issuer_at(server, "virtual-key", role), replace(issuer_at(server), issuer="keys-only")
+
+    async def scenario() -> None:
+        published = Published()
+        followed = KeySets(published, replace(QUICK, longest=1.0))
+        believed = ForeignIssuers(ApiSettings("rosterd", "rosterd", (), issuers=(issuer,)), published, now_ms)
+        token = IDP.token(role=role)
+        await followed.follow([issuer, other])
+        await until(lambda: believed.read(token) and published.keys_of(other).keys)
+        asked, began = server.asked, time.monotonic()
+        await until(lambda: server.asked > asked + 4 and time.monotonic() - began > 1.2)
+        assert believed.read(token), "a set that is fetched again and again does not age"
+        server.status, began = 503, time.monotonic()
+        await asyncio.sleep(0.4)
+        assert believed.read(token), "one failure costs nobody anything"
+        await followed.follow([issuer, other])
+        await until(lambda: believed.read(token) is None)
+        assert time.monotonic() - began < 1.3, "a reload makes it no younger"
+        asked = server.asked
+        await followed.follow([issuer, other])
+        await until(lambda: server.asked > asked + 6)
+        assert believed.read(token) is None
+        assert published.keys_of(other).keys, "whoever gives no role keeps its own"
+        server.status = 200
+        await until(lambda: believed.read(token))
+        await followed.stop()
+
+    with caplog.at_level(logging.INFO, logger="daemon.keysets"):
+        asyncio.run(scenario())
+    assert [record.issuer for record in caplog.records if record.event == "keys.too_old"] == [IDP.issuer]  # type: ignore[attr-defined]
 
 
 def test_a_set_that_did_not_change_is_the_same_set(server: KeyServer) -> None:
