@@ -18,7 +18,12 @@ LARGEST_FILE = 256 * 1024
 _PLACES = ("jwks_url", "jwks_file", "public_key_files")
 _ROLES = ("admin", "operator", "lookup")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
-_TAKEN = frozenset({"authorization", "x-bf-vk", "x-api-key", "x-goog-api-key", "host", "accept", "content-type", "origin", "x-forwarded-for"})
+_TAKEN = re.compile(
+    "(proxy-)?authorization|x-bf-vk|x-api-key|x-goog-api-key|x-request-id|cookie|host|origin|referer|user-agent|date|via|forwarded|x-forwarded-.*|x-real-ip"
+    "|accept(-.*)?|content-.*|if-.*|range|sec-.*|access-control-.*|cache-control|pragma"
+    "|(proxy-)?connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect"
+)
+"""Headers that mean something already: clients and proxies send them of themselves, with other contents or past the proxy's rule."""
 
 
 def build_issuers(sections: Sequence[Section], own: str, files: Files) -> tuple[IssuerSettings, ...]:
@@ -38,7 +43,7 @@ def build_proxy(section: Section, http: HttpSettings, sources: Sequence[str]) ->
     header = section["header"]
     if not _HEADER.fullmatch(header):
         section.problem("header", "is no name of a header: letters, digits and dashes")
-    elif header.lower() in _TAKEN:
+    elif _TAKEN.fullmatch(header.lower()):
         section.problem("header", f"{header} means something else already; take one of its own, like X-Remote-User")
     if http.unix_socket is None and not http.trusted_proxies:
         section.problem("header", "would be believed from nobody; set [http] unix_socket (better) or trusted_proxies to where the proxy comes from")

@@ -136,15 +136,18 @@ def test_a_proxy_needs_a_place_that_it_comes_from(folder: Any, replaced: Any) ->
     for http in ("unix_socket = '/run/rosterd/http.sock'", "trusted_proxies = ['10.0.0.7']"):
         config = folder.load(f"[http]\n{http}\n[auth.proxy]\nheader = 'X-User'\nmatch = 'external_id'")
         assert config.api.proxy == ProxySettings("x-user", "external_id", "corp")
-    for header, said in (
-        ("Authorization", "means something else already"),
-        ("X-Api-Key", "means something else already"),
-        ("X-Forwarded-For", "means something else already"),
-        ("X User", "is no name of a header"),
-        ("X_User", "is no name of a header"),
-    ):
+    taken = (
+        "Authorization", "Proxy-Authorization", "X-Api-Key", "X-BF-VK", "X-Goog-Api-Key", "X-Forwarded-For", "X-Forwarded-User", "Forwarded",
+        "X-Real-IP", "Via", "Cookie", "User-Agent", "Host", "Origin", "Referer", "Accept", "Accept-Language", "Content-Type", "Content-Length",
+        "CONTENT-ENCODING", "If-None-Match", "Sec-Fetch-Site", "Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
+        "X-Request-Id",
+    )  # fmt: skip
+    for header in (*taken, "X User", "X_User"):
+        said = "means something else already" if header in taken else "is no name of a header"
         (problem,) = folder.problems(f"[http]\n{http}\n[auth.proxy]\nheader = '{header}'")
         assert said in problem
+    for header in ("X-Remote-User", "Remote-User", "X-Auth-Request-Preferred-Username", "X-SSL-Client-CN", "Accepted-User", "X-Cookie"):
+        assert folder.load(f"[http]\n{http}\n[auth.proxy]\nheader = '{header}'").api.proxy.header == header.lower()
     (problem,) = folder.problems(f"[http]\n{http}\n[auth.proxy]\nmatch = 'email'")
     assert problem == '[auth.proxy] match: must be one of "username", "external_id"'
 
