@@ -57,6 +57,8 @@ def issue(
             return issue_fleet(place, file, ttl=ttl, out=out, skip_existing=skip_existing, dry_run=dry_run, as_json=as_json)
     if out is not None or skip_existing or dry_run:
         raise click.UsageError("--out, --skip-existing and --dry-run go with --csv.")
+    if role == "device" and not bounds["user"]:
+        raise click.UsageError("A device token stands for one user: --role device needs --user EMAIL, or --csv FILE for a fleet.")
     return _issue_one(role, ttl, as_json, **bounds)
 
 
