@@ -14,6 +14,9 @@ from api.reply import error_reply
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{6,16}")
 """Ids of users, keys and tokens; of runs, or the beginning of one."""
 
+_ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin"))
+"""No browser takes an answer for what it is not, nor lets another site's page load it."""
+
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -37,7 +40,7 @@ class Front:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", event_id.encode())]
+                message["headers"] = [*message["headers"], *_ALWAYS, (b"x-request-id", event_id.encode())]
             await send(message)
 
         # A HEAD is answered like a GET; the server leaves the body out, by the scope it made itself.

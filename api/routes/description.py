@@ -27,7 +27,6 @@ def show_docs(request: Call) -> ASGIApp:
 
 def _send(body: bytes, kind: bytes) -> Reply:
     headers = [
-        (b"cache-control", b"no-store"), (b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"),
-        (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
+        (b"cache-control", b"no-store"), (b"content-security-policy", POLICY), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
     ]  # fmt: skip
     return Reply(200, headers, body, kind)

@@ -82,6 +82,31 @@ def test_writes_need_json_and_no_foreign_origin_and_a_host_that_is_ours(company:
     assert asyncio.run(send(origin="http://localhost:8321")) == 200
 
 
+def test_no_browser_takes_an_answer_for_what_it_is_not(company: Company) -> None:
+    """Every answer says so once, whatever it is: keys, text, nothing, errors, a stream, pages; and no other site's page may load it."""
+    company.add_user("ann@example.com")
+    company.add_user("bob@example.com", keys=())
+    admin, run = company.token(), runs.request(company.store, "corp", trigger="api", requested_by="t")
+    runs.cancel(company.store, run.id, "t")
+    first = company.look_up("ann@example.com", admin)
+    answers = [
+        first,
+        company.look_up("ann@example.com", admin, accept="text/plain"),
+        company.look_up("ann@example.com", admin, if_none_match=first.headers["etag"]),
+        company.look_up("bob@example.com", admin, accept="text/plain"),
+        company.look_up("nobody@example.com", admin),
+        company.look_up("ann@example.com", None),
+        company.ask("GET", "/health/live", host="evil.example"),
+        company.ask("GET", f"/api/sync/runs/{run.id}/events", admin),
+        company.ask("POST", "/api/sync/runs", admin, body={"source": "corp"}),
+        *(company.ask("GET", path, admin) for path in ("/health/live", "/metrics", "/docs", "/openapi.json", "/api/users", "/nothing")),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 304, 204, 404, 401, 421, 200, 202, 200, 200, 200, 200, 200, 404]
+    for answer in answers:
+        assert answer.headers.get_list("x-content-type-options") == ["nosniff"], answer.url
+        assert answer.headers.get_list("cross-origin-resource-policy") == ["same-origin"], answer.url
+
+
 def test_a_body_too_large_is_a_413(company: Company) -> None:
     """Nobody fills our memory: 64 KiB are enough for every route."""
     answer = company.ask("POST", "/api/sync/runs", company.token(), body={"source": "x" * 100_000})
