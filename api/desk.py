@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 from anyio import CapacityLimiter
 from litestar import Request
@@ -18,6 +19,10 @@ from api.errors import Refusal
 from api.throttle import Throttle
 
 Call = Request[Any, Any, State]
+
+
+class Seat:
+    """The place of one event stream. It is free again when nobody holds it any more, so a stream that never begins keeps none."""
 
 
 class Desk:
@@ -36,8 +41,8 @@ class Desk:
         """Threads for looking at the store that do not wait behind writes."""
         proxy = context.settings.proxy
         self._assertion = proxy.header.encode() if proxy is not None else None
-        self.streams = 0
-        """How many event streams are open."""
+        self.streams: WeakSet[Seat] = WeakSet()
+        """The event streams that are open."""
 
     def client(self, scope: Any) -> str:
         """Return the address of the client, "" on the unix socket."""
@@ -51,6 +56,14 @@ class Desk:
             return None
         peer = scope.get("client")
         return self._assertion if self.clients.is_proxy(peer[0] if peer else "") else None
+
+    def take_seat(self) -> Seat:
+        """Return a place for one more event stream. Raises Refusal when there is none."""
+        if len(self.streams) >= self.context.settings.max_streams:
+            raise Refusal(429, "too_many_streams", "Too many event streams are open.", headers=(("Retry-After", "5"),))
+        seat = Seat()
+        self.streams.add(seat)
+        return seat
 
     def slow_down(self, refusal: Refusal, client: str) -> Refusal:
         """Return the refusal, or the 429 that replaces a 401 when this client has failed too often."""

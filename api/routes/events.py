@@ -13,8 +13,7 @@ from litestar import get
 from litestar.params import FromPath
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from api.desk import Call, Desk, desk_of
-from api.errors import Refusal
+from api.desk import Call, Desk, Seat, desk_of
 from api.paths import decode_segment
 from api.shapes import RunAnswer
 from sync.errors import RosterError
@@ -33,15 +32,12 @@ ENDED = frozenset({"succeeded", "held", "failed", "cancelled", "discarded"})
 async def watch_run(request: Call, run_id: FromPath[str]) -> ServerSentEvent:
     """`progress` with state, phase, pages, entries and counts whenever they change, then `done` with the run; `bye` when rosterd stops first."""
     desk = desk_of(request)
-    if desk.streams >= desk.context.settings.max_streams:
-        raise Refusal(429, "too_many_streams", "Too many event streams are open.", headers=(("Retry-After", "5"),))
     run = await _poll(desk, decode_segment(run_id, "id"))
-    return ServerSentEvent(_events(desk, run), headers={"Cache-Control": "no-store"})
+    return ServerSentEvent(_events(desk, run, desk.take_seat()), headers={"Cache-Control": "no-store"})
 
 
-async def _events(desk: Desk, run: RunView) -> AsyncIterator[ServerSentEventMessage]:
+async def _events(desk: Desk, run: RunView, seat: Seat) -> AsyncIterator[ServerSentEventMessage]:
     """Yield what happens to a run. A store that fails ends the stream with `error`; the client asks again."""
-    desk.streams += 1
     said, quiet_since, ends = b"", time.monotonic(), time.monotonic() + LONGEST_SECONDS
     try:
         while not desk.context.stopping.is_set() and time.monotonic() < ends:
@@ -61,7 +57,7 @@ async def _events(desk: Desk, run: RunView) -> AsyncIterator[ServerSentEventMess
     except RosterError as error:
         yield ServerSentEventMessage(event="error", data=msgspec.json.encode({"code": error.code}))
     finally:
-        desk.streams -= 1
+        desk.streams.discard(seat)
 
 
 async def _poll(desk: Desk, run_id: FromPath[str]) -> RunView:

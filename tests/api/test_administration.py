@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import islice
 from typing import Any
 
 import httpx
 import pytest
 
+from api.routes import events
 from sync.store import runs
 from sync.store.rows import make_cursor
 from tests.api.world import Company
@@ -321,6 +323,32 @@ def test_progress_is_streamed_until_done(company: Company) -> None:
     done = asyncio.run(watch(True))
     assert "event: done" in done
     assert json.loads(done.partition("data: ")[2])["run"]["state"] == "cancelled"
+
+
+def test_no_more_streams_are_open_than_may_be(company: Company) -> None:
+    """However many ask in the same moment: the others are told to wait, and a stream that has ended, or that never began, leaves its place."""
+    token = company.token("operator")
+    run = runs.request(company.store, "corp", trigger="api", requested_by="t")
+
+    async def watch(asking: int) -> list[int]:
+        company.stopping = asyncio.Event()  # an event belongs to one loop
+        company.configure(max_streams=2)
+        async with company.client(token) as client:
+            watching = [asyncio.create_task(client.get(f"/api/sync/runs/{run.id}/events")) for _ in range(asking)]
+            refused = [await one for one in islice(asyncio.as_completed(watching, timeout=20), asking - 2)]
+            assert {answer.json()["error"]["code"] for answer in refused} == {"too_many_streams"}
+            assert (await client.get("/api/sync/runs/nothing/events")).status_code == 404
+            company.stopping.set()
+            statuses = [(await one).status_code for one in watching]
+            assert (await client.get(f"/api/sync/runs/{run.id}/events")).status_code == 200
+        return statuses
+
+    assert sorted(asyncio.run(watch(12))) == [200] * 2 + [429] * 10
+    desk = company.app._desk
+    unread = events._events(desk, runs.get(company.store, run.id), desk.take_seat())
+    assert len(desk.streams) == 1
+    del unread
+    assert len(desk.streams) == 0
 
 
 def test_a_store_that_is_gone_is_a_503_with_retry_after(company: Company) -> None:
