@@ -28,7 +28,7 @@ class Metrics:
         self._lookups = Counter("rosterd_lookups", "Lookups answered, by outcome (docs/metrics.md).", ["outcome"], registry=self._registry)
         self._seconds = Histogram("rosterd_lookup_seconds", "Time to answer a lookup.", buckets=_LATENCIES, registry=self._registry)
         self._fanouts = Counter("rosterd_lookup_fanouts", "Tokens found to read many users (event lookup.fanout).", ["why"], registry=self._registry)
-        for why in ("new_address", "max_users"):
+        for why in ("new_address", "new_addresses", "max_users"):
             self._fanouts.labels(why)  # there from the beginning, so that the first one is an increase
         self._failures = Counter("rosterd_authentication_failures", "Requests without a valid bearer.", ["status"], registry=self._registry)
 
@@ -42,7 +42,7 @@ class Metrics:
         self._failures.labels(str(status)).inc()
 
     def count_fanout(self, why: str) -> None:
-        """Count one token that reads many users: from a "new_address", or more than its "max_users"."""
+        """Count one token that reads many users: from a "new_address" or several "new_addresses", or more than its "max_users"."""
         self._fanouts.labels(why).inc()
 
     def render(self, store: Store, audit: AuditLog, version: str) -> bytes:

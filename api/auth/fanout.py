@@ -1,4 +1,4 @@
-"""How many different users a token reads that may ask for anybody: kept within its bound, and told when an address that is new to it reads many.
+"""How many different users a token reads that may ask for anybody: kept within its bound, and told when addresses that are new to it read many.
 
 Counted in memory, so that a lookup writes nothing: each process counts for itself, and anew when it starts (a reload changes nothing).
 """
@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from anyio import to_thread
 
@@ -23,6 +23,7 @@ from sync.errors import StoreUnavailable
 from sync.store import alarms
 from sync.store.engine import Store
 
+K = TypeVar("K")
 _log = logging.getLogger(__name__)
 
 BOUND_MS = 24 * 3_600_000
@@ -35,19 +36,24 @@ WITHIN_MS = 3_600_000
 KNOWN_MS = alarms.LONGEST_KNOWN_MS
 """An address that did so with this token in the last 30 days is known to, and not told again."""
 
+MANY_TOGETHER = 4 * MANY
+"""Addresses that are new to a token and stay below MANY each are many-reading together beyond so many different users WITHIN_MS."""
+
 EVERY_SECONDS = 2.0
 """Between two looks whether there is something to tell."""
 
 _MOST_PLACES = 4096
+_MOST_TOKENS = 1024
 _MOST_WAITING = 1000
 BY_BOUND = "max_users"
+TOGETHER = "new_addresses"
 
 
 @dataclass(frozen=True, slots=True)
 class Fan:
     """What is to be told of a token (`jti`; of another issuer: that issuer and its subject).
 
-    `why` = the address that is new to it, as it is compared, or BY_BOUND.
+    `why` = the address that is new to it, as it is compared, or BY_BOUND or TOGETHER.
     """
 
     role: str
@@ -55,6 +61,11 @@ class Fan:
     client: str
     why: str
     users: int
+
+    @property
+    def kind(self) -> str:
+        """Return what is said to whoever listens: `new_address`, BY_BOUND or TOGETHER."""
+        return self.why if self.why in (BY_BOUND, TOGETHER) else "new_address"
 
 
 class Window:
@@ -74,6 +85,11 @@ class Window:
         self._read.move_to_end(user_id)
         return True
 
+    def leave_out(self, other: Window) -> None:
+        """Count those no more who are counted there."""
+        for user_id in other._read:
+            self._read.pop(user_id, None)
+
     def is_over(self, now: int) -> bool:
         """Tell whether nobody counts any more."""
         return not self._read or next(reversed(self._read.values())) <= now - self._span
@@ -85,6 +101,7 @@ class Fanout:
     def __init__(self) -> None:
         self._bounded: dict[str, Window] = {}
         self._places: OrderedDict[tuple[str, str], Window] = OrderedDict()
+        self._together: OrderedDict[str, Window] = OrderedDict()
         self._told: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.waiting: deque[Fan] = deque()
         """What is to be told, oldest first; whoever tells it takes it out."""
@@ -97,22 +114,18 @@ class Fanout:
         place = (said.caller, neighbourhood(client) or "local")
         if self._told.get(place, 0) > now:
             return
-        if not self._at(place).take(user_id, now, MANY):
-            del self._places[place]
+        together = _newest(self._together, said.caller, _MOST_TOKENS)
+        if not _newest(self._places, place, _MOST_PLACES).take(user_id, now, MANY):
+            together.leave_out(self._places.pop(place))  # told by itself, or known to read many
             self._tell(Fan(said.role, said.caller, client, place[1], MANY + 1), now)
+        elif not together.take(user_id, now, MANY_TOGETHER):
+            self._tell(Fan(said.role, said.caller, client, TOGETHER, MANY_TOGETHER + 1), now)
 
     def _of(self, jti: str, now: int) -> Window:
         window = self._bounded.get(jti)
         if window is None:
             self._bounded = {one: known for one, known in self._bounded.items() if not known.is_over(now)}
             window = self._bounded[jti] = Window(BOUND_MS)
-        return window
-
-    def _at(self, place: tuple[str, str]) -> Window:
-        window = self._places.setdefault(place, Window(WITHIN_MS))
-        self._places.move_to_end(place)
-        if len(self._places) > _MOST_PLACES:
-            self._places.popitem(last=False)
         return window
 
     def _tell(self, fan: Fan, now: int) -> None:
@@ -125,6 +138,15 @@ class Fanout:
             self._told.popitem(last=False)
         if len(self.waiting) < _MOST_WAITING:
             self.waiting.append(fan)
+
+
+def _newest(windows: OrderedDict[K, Window], name: K, most: int) -> Window:
+    """Return the window of this name, a new one where there is none; the one that was used longest ago makes room."""
+    window = windows.setdefault(name, Window(WITHIN_MS))
+    windows.move_to_end(name)
+    if len(windows) > most:
+        windows.popitem(last=False)
+    return window
 
 
 class FanoutAlarm:
@@ -163,19 +185,21 @@ class FanoutAlarm:
                 _log.warning("who reads many users cannot be told now; it will be", extra={"event": "fanout.store", "why": str(error)})
                 return
             if news:
-                self._metrics.count_fanout("max_users" if fan.why == BY_BOUND else "new_address")
-                _log.warning(_said(fan), extra={"event": "lookup.fanout", "role": fan.role, "jti": fan.jti, "client": fan.client, "users": fan.users})
+                self._metrics.count_fanout(fan.kind)
+                facts = {"event": "lookup.fanout", "role": fan.role, "jti": fan.jti, "client": fan.client, "users": fan.users}
+                _log.warning(_SAID[fan.kind], extra=facts)
 
     def _note(self, fan: Fan) -> bool:
-        detail: dict[str, Any] = {"client": fan.client or "unix socket", "users": fan.users}
-        by_bound = fan.why == BY_BOUND
-        detail |= {"why": "max_users", "hours": BOUND_MS // 3_600_000} if by_bound else {"why": "new_address", "hours": WITHIN_MS // 3_600_000}
+        hours = (BOUND_MS if fan.kind == BY_BOUND else WITHIN_MS) // 3_600_000
+        detail: dict[str, Any] = {"client": fan.client or "unix socket", "users": fan.users, "why": fan.kind, "hours": hours}
+        daily = fan.kind in (BY_BOUND, TOGETHER)
         return alarms.note_fanout(
-            self._store, fan.jti, fan.why, f"{fan.role}:{fan.jti}", detail, known_for=BOUND_MS if by_bound else KNOWN_MS, renew=not by_bound
+            self._store, fan.jti, fan.why, f"{fan.role}:{fan.jti}", detail, known_for=BOUND_MS if daily else KNOWN_MS, renew=not daily
         )  # fmt: skip
 
 
-def _said(fan: Fan) -> str:
-    if fan.why == BY_BOUND:
-        return "a token asked for more users than it may read"
-    return "a token reads the keys of many users from an address that is new to it"
+_SAID = {
+    BY_BOUND: "a token asked for more users than it may read",
+    TOGETHER: "a token reads the keys of many users from several addresses that are new to it",
+    "new_address": "a token reads the keys of many users from an address that is new to it",
+}

@@ -151,6 +151,40 @@ def test_a_network_of_one_machine_is_one_address() -> None:
     assert len(counted.waiting) == 1
 
 
+def test_many_addresses_that_read_few_each_are_told_once_a_day(company: Company) -> None:
+    """Whoever owns an IPv6 /48, or many machines, reads 50 users from each: more than four times that within an hour is told, with the token."""
+    now = now_ms()
+    for _ in range(2):  # a restart does not tell it again
+        counted = Fanout()
+        for number in range(4 * MANY):
+            counted.admit(MDM, f"user-{number}", f"2001:db8:0:{number // MANY:x}::1", now)
+        assert not counted.waiting
+        for number in range(4 * MANY, 20 * MANY):
+            counted.admit(MDM, f"user-{number}", f"2001:db8:0:{number // MANY:x}::1", now)
+        assert len(counted.waiting) == 1
+        (event,) = tell(company, counted)
+        assert (event.jti, event.detail) == ("jti-1", {"client": "2001:db8:0:4::1", "users": 4 * MANY + 1, "why": "new_addresses", "hours": 1})
+    for number in range(5 * MANY):
+        counted.admit(MDM, f"user-{number}", f"2001:db8:1:{number // MANY:x}::1", now + BOUND_MS)
+    assert len(counted.waiting) == 1, "the next day it is"
+
+
+def test_few_users_from_many_addresses_are_not_many() -> None:
+    """The same users again, another token's, an hour later, or from servers that were told by themselves: not counted together."""
+    counted, now = Fanout(), now_ms()
+    for number in range(10 * MANY):
+        counted.admit(MDM, f"user-{number % MANY}", f"10.0.{number}.1" if number < 256 else f"10.1.{number - 256}.1", now)
+        counted.admit(Pass("lookup", f"jti-{number % 5 + 10}", 2**40), f"user-{number}", f"10.2.{number % 256}.1", now)
+    for hour in range(1, 4):
+        for number in range(4 * MANY):
+            counted.admit(MDM, f"user-{hour}-{number}", f"10.3.{number // 40}.{hour}", now + hour * WITHIN_MS)
+    assert not counted.waiting
+    for server in range(10):
+        for number in range(MANY + 20):
+            counted.admit(MDM, f"user-{server}-{number}", f"10.4.0.{server}", now + 5 * WITHIN_MS)
+    assert {fan.kind for fan in counted.waiting} == {"new_address"} and len(counted.waiting) == 10
+
+
 def test_reaching_the_bound_is_told_once_a_day(company: Company) -> None:
     """However often it is refused, and however many restarts lie between."""
     for _ in range(2):
@@ -232,3 +266,6 @@ def test_memory_is_bounded() -> None:
     for number in range(100):
         counted.admit(Pass("lookup", f"jti-{number}", 2**40, max_users=3), "somebody", "10.0.0.1", now + number * BOUND_MS)
     assert len(counted._bounded) == 1
+    for number in range(2000):
+        counted.admit(Pass("lookup", f"jti-{number}", 2**40), "somebody", "10.0.0.1", now)
+    assert len(counted._together) == fanout._MOST_TOKENS
