@@ -9,8 +9,8 @@ from sync.errors import ConfigError
 from sync.settings import SourceSettings
 from sync.sources.ldap.dn import MalformedDn, normalise_dn
 from sync.sources.ldap.probe import probe as _probe_ldap
-from sync.sources.ldap.probed import Probed
 from sync.sources.ldap.source import LdapSource
+from sync.sources.probed import Probed
 
 __all__ = ["Probed", "normalise_group", "open_source", "probe"]
 

@@ -8,10 +8,10 @@ import msgspec
 
 from sync.directory import Page, Person, Refused
 from sync.errors import SourceRefused
+from sync.sources.idset import IdSet
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.filters import ANYTHING
-from sync.sources.ldap.idset import IdSet
 from sync.sources.ldap.mapping import Mapper
 
 MOST_SHARED = 1000

@@ -13,8 +13,8 @@ from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import above, is_under
 from sync.sources.ldap.filters import ANYTHING, any_of, both, equals
 from sync.sources.ldap.mapping import Mapper
-from sync.sources.ldap.probed import Probed
 from sync.sources.ldap.root import Root
+from sync.sources.probed import Probed
 
 _LEVELS = {"0": "2000", "2": "2003", "3": "2008", "4": "2008 R2", "5": "2012", "6": "2012 R2", "7": "2016", "10": "2025"}
 """msDS-Behavior-Version (MS-ADTS section 6.1.4.2)."""

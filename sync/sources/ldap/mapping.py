@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sync.address import MalformedAddress, domain_of, normalise, normalise_domain
-from sync.directory import Dropped, Listed, Person, Refused
+from sync.directory import Listed, Person, Refused
 from sync.settings import SourceSettings
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.dialect import Dialect
@@ -13,37 +12,10 @@ from sync.sources.ldap.dn import MalformedDn, normalise_dn, parse_dn
 from sync.sources.ldap.names import attribute_key
 from sync.sources.ldap.nesting import PRIMARY_ATTRIBUTES, Nesting
 from sync.sources.ldap.state import StateReader
-
-LONGEST_VALUE = 1024
-"""Octets of a value that is taken."""
-MOST_ADDRESSES = 64
-MOST_GROUPS = 5000
-MOST_DROPPED = 100
-"""Dropped values that are named; of the others only the number is told."""
-_SHOWN = 80
+from sync.sources.sieve import LONGEST_VALUE, Addresses, Sieve, compared_domains, take_groups
 
 GroupsOf = Callable[[Entry, str], list[str]]
 """The groups of an entry with a username, in compared form, any order, perhaps repeated."""
-
-
-class _Sieve:
-    """Collects what is left out of one entry."""
-
-    def __init__(self) -> None:
-        self._dropped: list[Dropped] = []
-        self._more = 0
-
-    def drop(self, attribute: str, value: str | bytes, why: str) -> None:
-        if len(self._dropped) < MOST_DROPPED:
-            text = value if isinstance(value, str) else value[: 4 * _SHOWN].decode("utf-8", "backslashreplace")
-            self._dropped.append(Dropped(attribute, text[:_SHOWN], why))
-        else:
-            self._more += 1
-
-    def result(self) -> tuple[Dropped, ...]:
-        if self._more:
-            return (*self._dropped, Dropped("", "", f"{self._more} more values were left out"))
-        return tuple(self._dropped)
 
 
 class Mapper:
@@ -57,7 +29,7 @@ class Mapper:
         self._emails = [(name, attribute_key(name), form) for name, form in dialect.emails]
         self._groups = attribute_key(dialect.groups)
         self._groups_of = groups_of
-        self._domains = frozenset(_compared_domain(domain) for domain in settings.domains)
+        self._domains = compared_domains(settings.domains)
         self._state = StateReader(dialect)
 
     @property
@@ -92,7 +64,7 @@ class Mapper:
             return self._refused(entry, external_id)
         if entry.cut:
             return self.bare(entry)
-        sieve = _Sieve()
+        sieve = Sieve()
         username = self._username_of(entry, sieve)
         return Person(
             external_id=external_id,
@@ -126,7 +98,7 @@ class Mapper:
             return f"shows no {name}"
         return f"shows {len(values)} values of {name}" if len(values) > 1 else f"has an unreadable {name}"
 
-    def _texts(self, entry: Entry, key: str, sieve: _Sieve, shown: str) -> list[str]:
+    def _texts(self, entry: Entry, key: str, sieve: Sieve, shown: str) -> list[str]:
         texts = []
         for value in entry.attributes.get(key, ()):
             if len(value) > LONGEST_VALUE:
@@ -138,14 +110,14 @@ class Mapper:
                 sieve.drop(shown, value, "is not UTF-8")
         return texts
 
-    def _name_of(self, entry: Entry, sieve: _Sieve) -> str:
+    def _name_of(self, entry: Entry, sieve: Sieve) -> str:
         for shown, key in self._name_keys:
             for text in self._texts(entry, key, sieve, shown):
                 if text.strip():
                     return text.strip()
         return ""
 
-    def _username_of(self, entry: Entry, sieve: _Sieve) -> str:
+    def _username_of(self, entry: Entry, sieve: Sieve) -> str:
         """Return the username; of several the one that names the entry, for the order of values is nobody's promise."""
         texts = self._texts(entry, self._username, sieve, self._dialect.username) if self._username else []
         if len(texts) > 1:
@@ -153,49 +125,26 @@ class Mapper:
             texts.sort(key=lambda text: text.lower() not in naming)
         return texts[0].strip() if texts else ""
 
-    def _addresses(self, entry: Entry, sieve: _Sieve) -> tuple[Listed, ...]:
-        found: dict[str, Listed] = {}
+    def _addresses(self, entry: Entry, sieve: Sieve) -> tuple[Listed, ...]:
+        found = Addresses(self._domains, sieve)
         for shown, key, form in self._emails:
             for text in self._texts(entry, key, sieve, shown):
                 told = form.read(text.strip(" "))  # spaces are insignificant in this syntax (RFC 4518 section 2.6.1)
-                if told is None:
-                    continue
-                spelt, marked = told
-                try:
-                    matched = normalise(spelt)
-                except MalformedAddress as error:
-                    sieve.drop(shown, text, str(error))
-                    continue
-                if self._domains and domain_of(matched) not in self._domains:
-                    sieve.drop(shown, text, "is in none of the source's domains")
-                elif matched not in found and len(found) >= MOST_ADDRESSES:
-                    sieve.drop(shown, text, f"is one more than {MOST_ADDRESSES} addresses")
-                elif marked or matched not in found:
-                    found[matched] = Listed(spelt, matched, marked or (matched in found and found[matched].marked))
-        return self._primary_marked(found, entry)
-
-    def _primary_marked(self, found: dict[str, Listed], entry: Entry) -> tuple[Listed, ...]:
-        """Return the addresses; where none is marked, that of the vendor's own primary attribute is."""
+                if told is not None:
+                    found.take(shown, text, *told)
         primary = self._dialect.vendor.primary
-        if primary and not any(email.marked for email in found.values()):
+        if primary and not found.any_marked:
             for text in entry.texts(attribute_key(primary)):
-                matched = _matched(text.strip(" "))
-                if matched in found:
-                    found[matched] = Listed(found[matched].spelt, matched, True)
-        return tuple(found.values())
+                found.mark(text.strip(" "))
+        return found.result()
 
-    def _group_names(self, entry: Entry, username: str, sieve: _Sieve) -> tuple[str, ...]:
+    def _group_names(self, entry: Entry, username: str, sieve: Sieve) -> tuple[str, ...]:
         names = self._groups_of(entry, username) if self._groups_of else self._listed_groups(entry, sieve)
         if self._nesting:
             names = [*names, *self._nesting.beyond(entry, names)]
-        if not names:
-            return ()
-        ordered = sorted(set(names))
-        for name in ordered[MOST_GROUPS:]:
-            sieve.drop(self._dialect.groups, name, f"is one more than {MOST_GROUPS} groups")
-        return tuple(ordered[:MOST_GROUPS])
+        return take_groups(self._dialect.groups, names, sieve) if names else ()
 
-    def _listed_groups(self, entry: Entry, sieve: _Sieve) -> list[str]:
+    def _listed_groups(self, entry: Entry, sieve: Sieve) -> list[str]:
         names = []
         for text in self._texts(entry, self._groups, sieve, self._dialect.groups) if self._groups else ():
             try:
@@ -205,23 +154,9 @@ class Mapper:
         return names
 
 
-def _matched(spelt: str) -> str:
-    try:
-        return normalise(spelt)
-    except MalformedAddress:
-        return ""
-
-
 def _naming_values(dn: str, attribute: str) -> set[str]:
     try:
         levels = parse_dn(dn)
     except MalformedDn:
         return set()
     return {value for kind, value in (levels[0] if levels else ()) if kind == attribute}
-
-
-def _compared_domain(domain: str) -> str:
-    try:
-        return normalise_domain(domain)
-    except MalformedAddress:
-        return domain.lower()

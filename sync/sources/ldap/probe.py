@@ -6,10 +6,8 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sync.directory import Person, Refused
 from sync.errors import RosterError, SourceError
 from sync.settings import SourceSettings
 from sync.sources.ldap.collector import Collector
@@ -22,18 +20,11 @@ from sync.sources.ldap.filters import ANYTHING
 from sync.sources.ldap.groups import read_groups
 from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.paging import Walk
-from sync.sources.ldap.probed import Probed
 from sync.sources.ldap.rights import judge_rights
 from sync.sources.ldap.root import PAGED_RESULTS, Root, read_root, vendor_of
 from sync.sources.ldap.source import LdapSource
 from sync.sources.ldap.vendors import VENDORS, Vendor
-
-SHOWN = 10
-"""People who are shown as they would be read."""
-SOON = 30 * 86_400
-"""A certificate that ends within so many seconds is worth a word."""
-SKEW = 60
-"""So many seconds two clocks may differ."""
+from sync.sources.probed import SHOWN, SKEW, SOON, Probed, Tally, describe_person, failed
 
 _REACH = {"unreachable", "unknown_host", "connect_timeout", "bad_url", "connection_lost", "read_timeout", "protocol_error"}
 
@@ -47,7 +38,7 @@ def probe(settings: SourceSettings, now: Callable[[], float] = time.time, kept: 
     try:
         LdapSource(settings)
     except RosterError as error:
-        yield _failed("configuration", error)
+        yield failed("configuration", error)
         return
     usable = []
     for url in settings.urls:
@@ -56,7 +47,7 @@ def probe(settings: SourceSettings, now: Callable[[], float] = time.time, kept: 
             usable.append(url)
         except SourceError as error:
             step = "reach" if error.code in _REACH else "tls" if error.code.startswith("tls") else "bind"
-            yield _failed(f"{step} {url}", error)
+            yield failed(f"{step} {url}", error)
             if error.code == "invalid_credentials":  # the next server would count it as one more wrong password
                 return
     try:
@@ -64,7 +55,7 @@ def probe(settings: SourceSettings, now: Callable[[], float] = time.time, kept: 
             with closing(Line(settings, url)) as line:
                 yield from _look_over(settings, line, now, kept)
     except SourceError as error:
-        yield _failed("directory", error)
+        yield failed("directory", error)
 
 
 def _connect(settings: SourceSettings, url: str, now: float) -> Iterator[Probed]:
@@ -157,44 +148,20 @@ def _judge_base(line: Line, base: str) -> Probed:
     return Probed(f"base {base}", False, f"cannot be seen ({why})", "Correct `base`, or let the bind account see it.")
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What the read to the end adds up to."""
-
-    people: int = 0
-    disabled: int = 0
-    expiring: int = 0
-    without_address: int = 0
-    in_groups: int = 0
-    dropped: int = 0
-    refused: int = 0
-    first_refused: Refused | None = None
-    first: Person | None = None
-
-    def add(self, person: Person) -> None:
-        self.first = self.first or person
-        self.people += 1
-        self.disabled += not person.enabled
-        self.expiring += person.expires_at is not None
-        self.without_address += not person.emails and not person.bare
-        self.in_groups += bool(person.groups)
-        self.dropped += len(person.dropped)
-
-
 def _read(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) -> Iterator[Probed]:
     """Read the directory to its end, as a sync would, and show the first people."""
     index = read_groups(line, dialect)
     if index:
         yield Probed("groups", bool(index.sizes), f"{len(index.sizes)} groups found", "" if index.sizes else "Check [source.groups].")
     mapper = Mapper(settings, dialect, index.groups_of if index else None)
-    walk, collector, tally = Walk(line, dialect.vendor), Collector(line, mapper), _Tally()
+    walk, collector, tally = Walk(line, dialect.vendor), Collector(line, mapper), Tally()
     for base in distinct_bases(settings.bases):
         asked = Search(base, dialect.filter, mapper.attributes, page_size=settings.page_size)
         for _ in walk.pages_of(asked, collector.take):
             page = collector.page()
             for person in page.persons:
                 if tally.people < SHOWN:
-                    yield Probed("person", True, _describe(person), person=person)
+                    yield Probed("person", True, describe_person(person), person=person)
                 tally.add(person)
             tally.refused += len(page.refused)
             tally.first_refused = tally.first_refused or next(iter(page.refused), None)
@@ -217,7 +184,7 @@ def _judge_limits(line: Line, dialect: Dialect, walk: Walk) -> Probed:
     return Probed("limits", True, f"{met}; limits of its own: {told}; the server's defaults apply to the others", dialect.vendor.limits(bind_dn))
 
 
-def _judge_tally(dialect: Dialect, tally: _Tally) -> Iterator[Probed]:
+def _judge_tally(dialect: Dialect, tally: Tally) -> Iterator[Probed]:
     remedy = "" if tally.people else "Check base and filter: nobody would be read."
     detail = f"{tally.people}: {tally.disabled} disabled, {tally.expiring} with an expiry date, {tally.in_groups} in groups"
     yield Probed("people", bool(tally.people), detail, remedy)
@@ -230,13 +197,3 @@ def _judge_tally(dialect: Dialect, tally: _Tally) -> Iterator[Probed]:
         yield Probed("addresses", tally.without_address < tally.people, f"{tally.without_address} people list no usable address", remedy)
     if tally.dropped:
         yield Probed("values", True, f"{tally.dropped} malformed or surplus values are left out", "`rosterd explain EMAIL` names them.")
-
-
-def _describe(person: Person) -> str:
-    addresses = ", ".join(email.spelt for email in person.emails) or "no address"
-    state = "" if person.enabled else ", disabled"
-    return f"{person.username or '(no user name)'}: {person.name or '(no name)'}, {addresses}{state} [{person.place}]"
-
-
-def _failed(step: str, error: RosterError) -> Probed:
-    return Probed(step, False, error.message, error.remedy)

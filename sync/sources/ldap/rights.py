@@ -14,8 +14,8 @@ from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import MalformedDn, parent_of, same_dn
 from sync.sources.ldap.filters import ANYTHING, any_of, both, negation
 from sync.sources.ldap.mapping import Mapper
-from sync.sources.ldap.probed import Probed
 from sync.sources.ldap.root import Root
+from sync.sources.probed import Probed
 
 _HASHES = "userPassword"
 

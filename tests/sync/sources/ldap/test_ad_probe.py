@@ -6,7 +6,7 @@ from typing import Any
 
 from sync.settings import SourceSettings
 from sync.sources.ldap.probe import probe
-from sync.sources.ldap.probed import Probed
+from sync.sources.probed import Probed
 from tests.servers.branch import Branch
 from tests.sync.sources.ldap.domain import corp_ad
 

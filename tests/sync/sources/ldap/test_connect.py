@@ -201,7 +201,7 @@ def test_what_cannot_work_is_a_mistake_of_the_configuration(slapd: Slapd) -> Non
     with pytest.raises(ConfigError):
         open_source(corp(slapd, password=None))
     with pytest.raises(ConfigError):
-        open_source(corp(slapd, kind="scim"))
+        open_source(corp(slapd, kind="scim-push"))
 
 
 def test_a_connection_left_alone_for_long_is_replaced(slapd: Slapd, monkeypatch: pytest.MonkeyPatch) -> None:

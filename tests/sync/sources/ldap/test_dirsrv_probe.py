@@ -6,7 +6,7 @@ from typing import Any
 
 from sync.settings import Attributes
 from sync.sources.ldap.probe import probe
-from sync.sources.ldap.probed import Probed
+from sync.sources.probed import Probed
 from tests.servers.dirsrv import DirsrvTree
 from tests.sync.sources.ldap.corp import corp
 

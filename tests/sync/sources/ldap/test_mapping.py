@@ -10,8 +10,9 @@ from sync.directory import Dropped, Person, Refused
 from sync.settings import Attributes, SourceSettings
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.dialect import dialect_of
-from sync.sources.ldap.mapping import MOST_ADDRESSES, MOST_DROPPED, MOST_GROUPS, Mapper
+from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.vendors import OPENLDAP
+from sync.sources.sieve import MOST_ADDRESSES, MOST_DROPPED, MOST_GROUPS
 
 
 def _mapper(settings: SourceSettings) -> Mapper:

@@ -8,7 +8,7 @@ import pytest
 
 from sync.settings import Attributes, GroupSearch, Secret
 from sync.sources.ldap.probe import probe
-from sync.sources.ldap.probed import Probed
+from sync.sources.probed import Probed
 from tests.servers import liar
 from tests.servers.liar import Liar
 from tests.servers.slapd import Slapd, free_port

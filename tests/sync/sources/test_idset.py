@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.sources.ldap.idset import IdSet
+from sync.sources.idset import IdSet
 
 
 @given(st.lists(st.text(max_size=8)))

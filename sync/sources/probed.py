@@ -1,0 +1,64 @@
+"""One thing that was looked at in a directory, and what to do about it; and what a read to the end adds up to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync.directory import Person, Refused
+from sync.errors import RosterError
+
+SHOWN = 10
+"""People who are shown as they would be read."""
+SOON = 30 * 86_400
+"""A certificate that ends within so many seconds is worth a word."""
+SKEW = 60
+"""So many seconds two clocks may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """`ok` False = it must be mended, by `remedy`; a remedy beside ok = worth a thought.
+    `person` is set for the people shown: as they would be read."""
+
+    step: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    person: Person | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the read to the end adds up to."""
+
+    people: int = 0
+    disabled: int = 0
+    expiring: int = 0
+    without_address: int = 0
+    in_groups: int = 0
+    dropped: int = 0
+    refused: int = 0
+    first_refused: Refused | None = None
+    first: Person | None = None
+
+    def add(self, person: Person) -> None:
+        """Count a person."""
+        self.first = self.first or person
+        self.people += 1
+        self.disabled += not person.enabled
+        self.expiring += person.expires_at is not None
+        self.without_address += not person.emails and not person.bare
+        self.in_groups += bool(person.groups)
+        self.dropped += len(person.dropped)
+
+
+def describe_person(person: Person) -> str:
+    """Say on one line how a person would be read."""
+    addresses = ", ".join(email.spelt for email in person.emails) or "no address"
+    state = "" if person.enabled else ", disabled"
+    return f"{person.username or '(no user name)'}: {person.name or '(no name)'}, {addresses}{state} [{person.place or person.external_id}]"
+
+
+def failed(step: str, error: RosterError) -> Probed:
+    """Return a step that ended in an error."""
+    return Probed(step, False, error.message, error.remedy)
