@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from daemon.config import Config, load
 from sync.errors import ConfigError
-from sync.settings import SourceSettings
+from sync.settings import Secret, SourceSettings
 
 VARIABLE = "ROSTERD_HANDED"
 """Environment: the number of the descriptor from which a child reads what it was handed. It is memory, never a file."""
@@ -41,7 +41,12 @@ def with_newest_passwords(accepted: Config) -> Config:
 
 
 def _renewed(source: SourceSettings, newest: SourceSettings | None) -> SourceSettings:
-    """Return the source with the newest password, if nothing else of it has changed: a password never goes to another server."""
-    if newest is None or replace(newest, password=source.password) != source:
+    """Return the source with its newest secrets, if nothing else of it has changed: a secret never goes to another server."""
+    if newest is None or _without_secrets(newest) != _without_secrets(source):
         return source
     return newest
+
+
+def _without_secrets(source: SourceSettings) -> SourceSettings:
+    oauth2 = source.oauth2 and replace(source.oauth2, client_secret=Secret(""))
+    return replace(source, password=None, token=None, oauth2=oauth2)

@@ -72,7 +72,8 @@ class Proof:
     """What a finished full read proves. `complete` = every page result 0, the last cookie empty, no truncation,
     every entry with a readable id. `groups_found` = those of the groups asked about that the directory shows, with
     how many members it lists (None where it would not say). `cursor` = where a later `delta` can go on, as of the moment
-    before the read began; "" where the directory offers none, and then `no_cursor` says why."""
+    before the read began; "" where the directory offers none, and then `no_cursor` says why. `answers_by_id` = whether an id is gone the
+    directory says itself when asked for that id, and this counts whatever became of the read."""
 
     complete: bool
     server: str
@@ -82,6 +83,7 @@ class Proof:
     groups_found: dict[str, int | None] = field(default_factory=dict)
     cursor: str = ""
     no_cursor: str = ""
+    answers_by_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ class _Attempt:
                 weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)
                 absent = kept.load_all(connection, (known.user_id for known in picture.absent))
             with self._phase("plan", "evidence"):
-                weigh.find_departures(reading, absent, self._store.now(), picture, trusted=only_ids is not None or proof.complete)
+                trusted = only_ids is not None or proof.complete or proof.answers_by_id
+                weigh.find_departures(reading, absent, self._store.now(), picture, trusted=trusted)
             with self._store.read(on=connection):
                 weigh.find_vanished(connection, self._source.name, picture)
         return picture
@@ -231,7 +232,8 @@ class _Attempt:
         """Return a keyed digest of what the bind uses: a new password, account or address is worth another try."""
         source = self._source
         secret = source.password.reveal() if source.password else ""
-        return self._setting.vault.tag("bind", source.bind_dn.encode(), secret.encode(), "\0".join(source.urls).encode())
+        who = source.bind_dn or source.username
+        return self._setting.vault.tag("bind", who.encode(), secret.encode(), "\0".join(source.urls).encode())
 
     @contextmanager
     def _phase(self, clock: str, phase: str) -> Iterator[None]:
@@ -253,6 +255,7 @@ def _unexpected(cause: BaseException) -> RosterError:
 def _no_more_binds(source: SourceSettings) -> SourceRefused:
     return SourceRefused(
         "invalid_credentials",
-        f"{source.name} refused the password of {source.bind_dn} {LAST_BIND} times; rosterd does not try again, so that the account is not locked.",
-        "Correct password_file or bind_dn, then run `rosterd sync`.",
+        f"{source.name} refused the password of {source.bind_dn or source.username} {LAST_BIND} times; rosterd does not try again, so that the"
+        " account is not locked.",
+        f"Correct password_file or {'bind_dn' if source.bind_dn else 'username'}, then run `rosterd sync`.",
     )

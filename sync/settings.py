@@ -51,6 +51,16 @@ class GroupSearch:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """Where a SCIM source gets its tokens, and for whom: OAuth 2.0 client credentials (RFC 6749 section 4.4)."""
+
+    token_url: str
+    client_id: str
+    client_secret: Secret
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleSettings:
     """When to sync. Seconds. `cron` (UTC, day names) replaces `every`."""
 
@@ -79,7 +89,8 @@ class GuardSettings:
 class SourceSettings:
     """One `[[source]]`. `rank` is its place in the file (0 first); `parts` maps each key that decides who is read
     ("base", "filter", "attributes.emails" …) to a digest of its value, `digest` is one over all of them (rule 9).
-    An empty `filter` = the vendor's. Timeouts in seconds."""
+    An empty `filter` = the vendor's, for SCIM none. Timeouts in seconds. What stands below `domains` is for the kind that has it: LDAP
+    `attributes`, `groups` and `disabled_when`, SCIM `token`, `username` or `oauth2`."""
 
     name: str
     kind: Literal["ldap", "scim", "scim-push"]
@@ -103,6 +114,9 @@ class SourceSettings:
     attributes: Attributes = field(default_factory=Attributes)
     groups: GroupSearch = field(default_factory=GroupSearch)
     disabled_when: tuple[str, ...] = ()
+    token: Secret | None = None
+    username: str = ""
+    oauth2: ClientCredentials | None = None
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     guard: GuardSettings = field(default_factory=GuardSettings)
     parts: dict[str, str] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from daemon.config.files import Files
 from daemon.config.minting import build_minting
 from daemon.config.policies import build_policies, check_unique
 from daemon.config.reader import Section, read
+from daemon.config.scim import build_scim_source
 from daemon.config.server import build_api, build_audit, build_http, build_store, store_file
 from daemon.config.settings import Config
 from daemon.config.sources import build_source
@@ -78,7 +79,8 @@ def _build(root: Section, path: Path, problems: list[str]) -> Config:
     if not listed:
         problems.append("[[source]]: is missing; name at least one directory")
     check_unique(listed, "sources")
-    sources = tuple(build_source(section, rank, files) for rank, section in enumerate(listed) if section["kind"] == "ldap")
+    builders = {"ldap": build_source, "scim": build_scim_source}
+    sources = tuple(builders[section["kind"]](section, rank, files) for rank, section in enumerate(listed) if section["kind"] in builders)
     policies = build_policies(tables["keys"].lists["issue"], kinds)
     webhooks = build_webhooks(root.lists["webhook"], files)
     minting = build_minting(tables["keys"], api, files, problems)

@@ -1,4 +1,4 @@
-"""From a `[[source]]` table to SourceSettings, with the rules that concern several of its keys."""
+"""From a `[[source]]` table of the kind ldap to SourceSettings, with the rules that concern several of its keys; and what all kinds share."""
 
 from __future__ import annotations
 
@@ -36,15 +36,25 @@ def build_source(section: Section, rank: int, files: Files) -> SourceSettings:
         attributes=_attributes(section.tables["attributes"]),
         groups=_groups(section.tables["groups"]),
         disabled_when=section.tables["disabled"]["when"],
-        schedule=_schedule(section.tables["schedule"]),
-        guard=_guard(section),
+        schedule=build_schedule(section.tables["schedule"]),
+        guard=build_guard(section),
     )
+    return with_digest(settings)
+
+
+def with_digest(settings: SourceSettings) -> SourceSettings:
+    """Return the settings with the digests of what decides who is read."""
     parts = digest_parts(settings)
     return replace(settings, parts=parts, digest=_digest(parts))
 
 
 def digest_parts(settings: SourceSettings) -> dict[str, str]:
-    """Return a digest of each key that decides who is read and as whom (rule 9). Where and how the directory is asked is not among them."""
+    """Return a digest of each key that decides who is read and as whom (rule 9). Where and how an LDAP directory is asked is not among them;
+    the URL of a SCIM provider is, for it says whose people they are."""
+    if settings.kind != "ldap":
+        told: dict[str, object] = {"kind": settings.kind, "order": settings.rank, "url": settings.urls}
+        told |= {"filter": settings.filter, "domains": settings.domains}
+        return {key: _digest(value) for key, value in told.items()}
     deciding: dict[str, object] = {
         "kind": settings.kind,
         "vendor": settings.vendor,
@@ -143,7 +153,8 @@ def _groups(section: Section) -> GroupSearch:
     return GroupSearch(**section.values)
 
 
-def _schedule(section: Section) -> ScheduleSettings:
+def build_schedule(section: Section) -> ScheduleSettings:
+    """Return `[source.schedule]`; mistakes are noted in `section`."""
     if section["cron"] and "every" in section.given:
         section.problem("cron", "replaces every; take one of them out")
     elif section["full_every"] < section["every"] and not section["cron"]:
@@ -151,7 +162,8 @@ def _schedule(section: Section) -> ScheduleSettings:
     return ScheduleSettings(**section.values)
 
 
-def _guard(section: Section) -> GuardSettings:
+def build_guard(section: Section) -> GuardSettings:
+    """Return `[source.guard]` of a source's whole table; mistakes are noted in it."""
     guard, schedule = section.tables["guard"], section.tables["schedule"]
     limits: Mapping[str, Any] = guard.values
     closed, stale = limits["fail_closed_after"], limits["stale_after"]

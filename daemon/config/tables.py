@@ -23,6 +23,7 @@ from daemon.config.values import (
     optional_name,
     percent,
     percent_text,
+    scim_filter,
     some,
     text,
     texts,
@@ -155,7 +156,7 @@ OAUTH2 = Table(
 )
 _ANY_SOURCE = {
     "name": Field(name, required=True),
-    "kind": Field(choice("ldap", later=("scim", "scim-push")), required=True),
+    "kind": Field(choice("ldap", "scim", later=("scim-push",)), required=True),
     "domains": Field(texts(domain), []),
 }
 LDAP = Table(
@@ -189,6 +190,7 @@ SCIM = Table(
         "token_file": Field(text, ""),
         "username": Field(text, ""),
         "password_file": Field(text, ""),
+        "filter": Field(scim_filter, ""),
         "page_size": Field(whole(1, 10_000), 100),
         "connect_timeout": Field(duration, "10s"),
         "read_timeout": Field(duration, "60s"),

@@ -209,6 +209,18 @@ def ldap_filter(value: object) -> str:
     return text(value)
 
 
+def scim_filter(value: object) -> str:
+    """Read a SCIM filter (RFC 7644 section 3.4.2.2) or "" for none: what can be said without a provider."""
+    plain = re.sub(r'"(?:[^"\\]|\\.)*"', "", text(value))
+    if '"' in plain:
+        raise Wrong("leaves a quotation mark open")
+    if plain.count("(") != plain.count(")") or plain.count("[") != plain.count("]"):
+        raise Wrong("leaves a parenthesis open")
+    if plain.strip() and not re.search(r"\s(eq|ne|co|sw|ew|gt|ge|lt|le|pr)\b", plain, re.IGNORECASE):
+        raise Wrong('holds no comparison like userType eq "Employee"')
+    return text(value).strip()
+
+
 def optional_filter(value: object) -> str:
     """Read a filter or "" for the default."""
     return ldap_filter(value) if text(value) else ""

@@ -16,13 +16,17 @@ __all__ = ["Probed", "normalise_group", "open_source", "probe"]
 
 
 def open_source(settings: SourceSettings, groups: Sequence[str] = ()) -> Source:
-    """Return the reader of one configured directory, not connected yet.
+    """Return the reader of one configured directory, not connected yet. httpx is imported only where a provider is to be asked.
 
     `groups` are those that issue keys, in compared form; Proof.groups_found says which of them the directory shows.
     Raises ConfigError for kinds that are not available yet.
     """
     if settings.kind == "ldap":
         return LdapSource(settings, groups)
+    if settings.kind == "scim":
+        from sync.sources.scim.source import ScimSource
+
+        return ScimSource(settings, groups)
     raise _not_yet(settings)
 
 
@@ -34,13 +38,17 @@ def probe(settings: SourceSettings, vendor: str = "") -> Iterator[Probed]:
     """
     if settings.kind == "ldap":
         return _probe_ldap(settings, kept=vendor)
+    if settings.kind == "scim":
+        from sync.sources.scim.probe import probe as probe_scim
+
+        return probe_scim(settings)
     raise _not_yet(settings)
 
 
 def normalise_group(kind: str, text: str) -> str:
-    """Return the form in which a group's name is compared: of LDAP groups the DN; what is no DN compares as it is."""
+    """Return the form in which a group's name is compared: of LDAP groups the DN, of SCIM groups id or display name as they are."""
     if kind != "ldap":
-        return text
+        return text.strip()
     try:
         return normalise_dn(text)
     except MalformedDn:

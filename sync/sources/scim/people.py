@@ -1,0 +1,89 @@
+"""Asking for people one by one, or by what is said of them: GET /Users/{id} (RFC 7644 section 3.4.1) and filters (section 3.4.2.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import msgspec
+
+from sync.directory import Person, Refused
+from sync.errors import SourceIncomplete, SourceRefused
+from sync.sources.scim.answers import Malformed, read_object
+from sync.sources.scim.discovery import Features
+from sync.sources.scim.line import Answer, Line
+from sync.sources.scim.mapping import id_of
+from sync.sources.scim.paging import Walk
+
+MOST_FOUND = 1000
+"""Resources that an answer to a question about one person may show; a provider that ignores filters shows everybody."""
+
+
+class People:
+    """The people of one provider. `filter_text` = the source's own filter, "" for none."""
+
+    def __init__(self, line: Line, filter_text: str, page_size: int) -> None:
+        self._line, self._filter, self._page_size = line, filter_text, page_size
+
+    def unfiltered(self) -> People:
+        """Return the same people without the source's own filter."""
+        return People(self._line, "", self._page_size)
+
+    def get(self, external_id: str) -> Answer:
+        """Return the answer about one id: 200, or whatever else the provider says."""
+        return self._line.ask(f"Users/{quote(external_id, safe='')}")
+
+    def resource(self, external_id: str) -> bytes | None:
+        """Return the resource with this id, None where the provider or the source's own filter shows none. Raises SourceError."""
+        answer = self.get(external_id)
+        if answer.status in (404, 410):
+            return None
+        if answer.status != 200 or not shows(answer, external_id):
+            why = f"{answer.url} answered {answer.status}, and not with that user."
+            raise SourceIncomplete("malformed_answer", why, "See the provider's own log.")
+        return answer.body if not self._filter or self.matches(external_id) else None
+
+    def matches(self, external_id: str) -> bool:
+        """Tell whether the source's own filter shows this id. Raises SourceRefused where the provider cannot be asked that."""
+        return any(id_of(read_object(raw)) == external_id for raw in self.where(f"id eq {quoted(external_id)}"))
+
+    def where(self, filter_text: str) -> list[msgspec.Raw]:
+        """Return the resources that match, besides the source's own filter. Raises SourceRefused (bad_filter), SourceError."""
+        both = f"({self._filter}) and {filter_text}" if self._filter else filter_text
+        found: list[msgspec.Raw] = []
+
+        def take(resources: list[msgspec.Raw]) -> int:
+            found.extend(resources)
+            if len(found) > MOST_FOUND:
+                raise SourceRefused("bad_filter", f"{self._line.url} seems to ignore filters.", "Sync the whole source instead.")
+            return len(resources)
+
+        for _ in Walk(self._line, "Users", self._page_size, Features(), {"filter": both}).pages_of(take):
+            pass
+        return found
+
+
+def shows(answer: Answer, external_id: str) -> bool:
+    """Tell whether an answer is the resource with this id."""
+    try:
+        return answer.status == 200 and id_of(read_object(answer.body)) == external_id
+    except Malformed:
+        return False
+
+
+def quoted(text: str) -> str:
+    """Return a text as a value in a filter (RFC 7644 section 3.4.2.2: a JSON string)."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def separate(found: Iterator[Person | Refused]) -> tuple[list[Person], list[Refused]]:
+    """Return (persons, refused)."""
+    persons: list[Person] = []
+    refused: list[Refused] = []
+    for one in found:
+        if isinstance(one, Person):
+            persons.append(one)
+        else:
+            refused.append(one)
+    return persons, refused

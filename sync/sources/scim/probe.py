@@ -1,0 +1,127 @@
+"""Looking a provider over before it is relied on, step by step, for `rosterd check`."""
+
+from __future__ import annotations
+
+import ssl
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from sync.errors import RosterError, SourceError
+from sync.settings import SourceSettings
+from sync.sources.probed import SHOWN, SKEW, SOON, Probed, Tally, describe_person, failed
+from sync.sources.scim.discovery import discover
+from sync.sources.scim.line import Line
+from sync.sources.scim.people import People, quoted
+from sync.sources.scim.reading import ScimReading
+from sync.sources.scim.source import ScimSource
+
+_CREDENTIAL = ("token_refused", "token_unavailable", "invalid_credentials", "insufficient_access")
+
+
+def probe(settings: SourceSettings, now: Callable[[], float] = time.time) -> Iterator[Probed]:
+    """Yield what is found, each as soon as it is known; never raises what a provider can cause. `now` = seconds since the epoch."""
+    try:
+        ScimSource(settings)
+        line = Line(settings)
+    except RosterError as error:
+        yield failed("configuration", error)
+        return
+    with closing(line):
+        try:
+            yield from _look_over(settings, line, now)
+        except SourceError as error:
+            step = "credential" if error.code in _CREDENTIAL else "tls" if error.code.startswith("tls") else "provider"
+            yield failed(f"{step} {line.url}", error)
+
+
+def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float]) -> Iterator[Probed]:
+    features = discover(line)
+    yield Probed(f"reach {line.url}", True, "answers")
+    yield _judge_tls(settings, line, now())
+    yield _judge_credential(settings)
+    yield Probed("provider", True, features.told)
+    yield _judge_clock(line.date, now())
+    yield from _read(settings, line)
+    if settings.filter:
+        yield _judge_filter(settings, line)
+    yield _judge_domains(settings)
+
+
+def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:
+    step = f"tls {line.url}"
+    if line.url.startswith("http:"):
+        return Probed(step, True, "not used: what is read, and the credential, cross the network in the clear", "Use an https:// URL.")
+    ends = line.certificate.get("notAfter")
+    if not isinstance(ends, str):
+        return Probed(step, True, "verified")
+    left = ssl.cert_time_to_seconds(ends) - now
+    detail = f"verified; the certificate ends {datetime.fromtimestamp(now + left, UTC):%Y-%m-%d} (in {left / 86_400:.0f} days)"
+    return Probed(step, True, detail, "Renew the provider's certificate soon." if left < SOON else "")
+
+
+def _judge_credential(settings: SourceSettings) -> Probed:
+    way = "client credentials" if settings.oauth2 else "a bearer token" if settings.token else "a password" if settings.username else ""
+    if way:
+        return Probed("credential", True, f"{way}, accepted")
+    return Probed("credential", True, "none: anybody who reaches the provider can read these people", "Let the provider ask for a token.")
+
+
+def _judge_clock(date: str, now: float) -> Probed:
+    try:
+        skew = parsedate_to_datetime(date).timestamp() - now
+    except ValueError:
+        return Probed("clock", True, "the provider does not tell its time")
+    remedy = "" if abs(skew) <= SKEW else "Let both machines keep their time by NTP."
+    return Probed("clock", not remedy, f"the provider's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's", remedy)
+
+
+def _read(settings: SourceSettings, line: Line) -> Iterator[Probed]:
+    """Read the provider to its end, as a sync would, and show the first people."""
+    reading, tally = ScimReading(settings, (), line), Tally()
+    for page in reading.full():
+        for person in page.persons:
+            if tally.people < SHOWN:
+                yield Probed("person", True, describe_person(person), person=person)
+            tally.add(person)
+        tally.refused += len(page.refused)
+        tally.first_refused = tally.first_refused or next(iter(page.refused), None)
+    proof = reading.proof()
+    detail = f"{proof.entries} users in {proof.pages} pages, to the end"
+    remedy = "" if proof.complete else "Until that ends, nobody who is missing is removed and no address becomes free; who is gone is still noticed."
+    yield Probed("paging", True, detail + (f", but {proof.why_incomplete}" if proof.why_incomplete else ""), remedy)
+    yield Probed("changes", True, proof.no_cursor or "can be asked for by meta.lastModified between two full reads")
+    yield from _judge_tally(tally)
+
+
+def _judge_tally(tally: Tally) -> Iterator[Probed]:
+    remedy = "" if tally.people else "Check url, filter and what the credential may read: nobody would be read."
+    yield Probed("people", bool(tally.people), f"{tally.people}: {tally.disabled} inactive", remedy)
+    if tally.first_refused:
+        why = f"{tally.refused} users cannot be taken, the first: {tally.first_refused.place} {tally.first_refused.why}"
+        yield Probed("users", False, why, "Mend them at the provider; until then they stay as they are here.")
+    if tally.without_address:
+        remedy = "Let the provider fill `emails`, and the credential see it: who has no address is issued no key."
+        yield Probed("addresses", tally.without_address < tally.people, f"{tally.without_address} people list no usable address", remedy)
+    if tally.dropped:
+        yield Probed("values", True, f"{tally.dropped} malformed or surplus values are left out", "`rosterd explain EMAIL` names them.")
+
+
+def _judge_filter(settings: SourceSettings, line: Line) -> Probed:
+    """Ask for a name that nobody has: a provider that shows somebody all the same ignores filters."""
+    remedy = "Without a filter everybody whom the credential may read is followed; let the provider narrow that down."
+    try:
+        shown = People(line, settings.filter, settings.page_size).where(f"userName eq {quoted(str(uuid.uuid4()))}")
+    except SourceError as error:
+        return Probed("filter", True, f"is taken; whether it is followed cannot be told: {error.message}", remedy)
+    return Probed("filter", not shown, f"{settings.filter} is {'ignored' if shown else 'followed'}", remedy if shown else "")
+
+
+def _judge_domains(settings: SourceSettings) -> Probed:
+    if settings.domains:
+        return Probed("domains", True, f"addresses of {', '.join(settings.domains)} are taken, others are left out")
+    remedy = "Set domains: whoever can edit users at the provider could otherwise claim any address that nobody holds yet."
+    return Probed("domains", True, "addresses of any domain are taken", remedy)

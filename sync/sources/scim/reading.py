@@ -1,0 +1,170 @@
+"""An open conversation with a SCIM provider: the Reading that sync.directory asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from sync.address import MalformedAddress, normalise
+from sync.directory import Absent, Delta, Finding, Page, Person, Proof, Refused
+from sync.errors import CursorLost, SourceRefused
+from sync.settings import SourceSettings
+from sync.sources.idset import IdSet
+from sync.sources.scim.changes import HOW, Follower
+from sync.sources.scim.discovery import Features, discover
+from sync.sources.scim.evidence import Inquiry
+from sync.sources.scim.groups import Roster, read_roster
+from sync.sources.scim.line import Line
+from sync.sources.scim.mapping import Mapper
+from sync.sources.scim.paging import Walk
+from sync.sources.scim.people import People, quoted, separate
+
+
+class ScimReading:
+    """Reads one provider."""
+
+    vendor = ""
+
+    def __init__(self, settings: SourceSettings, groups: Sequence[str], line: Line) -> None:
+        self._settings, self._issuing, self._line = settings, groups, line
+        self._people = People(line, settings.filter, settings.page_size)
+        self._features: Features | None = None
+        self._roster: Roster | None = None
+        self._proof: Proof | None = None
+        self._shown = ""
+        self.server = line.url
+
+    def full(self) -> Iterator[Page]:
+        """Yield every page of /Users."""
+        self._proof = self._roster = None
+        mapper, collector = self._mapper(), _Collector()
+        began = self._line.date
+        query = {"filter": self._settings.filter} if self._settings.filter else {}
+        walk = Walk(self._line, "Users", self._settings.page_size, self._known_features(), query)
+        for _ in walk.pages_of(lambda resources: collector.take(resources, mapper, walk.pages)):
+            page = collector.page()
+            self._shown = page.persons[-1].external_id if page.persons else self._shown
+            yield page
+        shortfall = walk.shortfall()
+        found = self._known_roster().found()
+        position = ("", f"no incremental read: {shortfall}") if shortfall else self._position(walk.new, began)
+        self._proof = Proof(not shortfall, self.server, walk.pages, walk.new, shortfall, found, *position, answers_by_id=True)
+
+    def proof(self) -> Proof:
+        """Return what the finished `full` proved. Raises RuntimeError before it has ended."""
+        if self._proof is None:
+            raise RuntimeError("proof() is asked for before full() has ended")
+        return self._proof
+
+    def delta(self, cursor: str) -> Delta:
+        """Return what has changed since `cursor`, and who is in the issuing groups now."""
+        touched, position = self._follower().changes(cursor)
+        roster = self._known_roster()
+        if self._issuing and not roster.asked:
+            raise CursorLost("cursor_lost", "the provider does not list groups, so nobody says whose groups changed")
+        return Delta(touched, roster.members, roster.found(), HOW, position)
+
+    def find(self, address: str) -> Page:
+        """Return whoever lists `address`: asked by filter, or found by reading everybody where the provider has no such filter."""
+        try:
+            matched = normalise(address)
+        except MalformedAddress:
+            return Page([])
+        spellings = dict.fromkeys((address.strip(), matched))
+        for attribute, is_enough in (("emails.value", True), ("userName", False)):
+            wanted = " or ".join(f"{attribute} eq {quoted(one)}" for one in spellings)
+            page = self._where(f"({wanted})" if len(spellings) > 1 else wanted, matched)
+            if page is not None and (is_enough or page.persons):
+                return page
+        return Page([person for page in self.full() for person in page.persons if _lists(person, matched)])
+
+    def find_ids(self, external_ids: Iterable[str]) -> Page:
+        """Return the persons with these ids that provider and filter still show."""
+        mapper = self._mapper()
+        found = ((one, self._people.resource(one)) for one in external_ids)
+        persons, refused = separate(mapper.person(msgspec.Raw(body), f"Users/{one}") for one, body in found if body is not None)
+        self._shown = persons[-1].external_id if persons else self._shown
+        return Page(persons, refused)
+
+    def evidence(self, absent: Sequence[Absent]) -> Iterator[Finding]:
+        """Yield one finding for each absent person."""
+        mapper = self._mapper()
+        if not self._shown:
+            self._shown = self._anybody(mapper)
+        yield from Inquiry(self._people, mapper, self._settings.filter, self._shown).findings(absent)
+
+    def _anybody(self, mapper: Mapper) -> str:
+        """Return the id of somebody whom the provider shows, "" for nobody."""
+        collector = _Collector()
+        walk = Walk(self._line, "Users", self._settings.page_size, self._known_features())
+        for _ in walk.pages_of(lambda resources: collector.take(resources, mapper, walk.pages)):
+            if persons := collector.page().persons:
+                return persons[0].external_id
+        return ""
+
+    def _where(self, filter_text: str, matched: str) -> Page | None:
+        """Return whoever matches a filter and lists the address, None if the provider does not take the filter."""
+        try:
+            found = self._people.where(filter_text)
+        except SourceRefused as error:
+            if error.code in ("bad_filter", "provider_refused"):
+                return None
+            raise
+        persons, refused = separate(self._mapper().person(raw, "Users") for raw in found)
+        return Page([person for person in persons if _lists(person, matched)], refused)
+
+    def _known_features(self) -> Features:
+        if self._features is None:
+            self._features = discover(self._line)
+        return self._features
+
+    def _known_roster(self) -> Roster:
+        if self._roster is None:
+            self._roster = read_roster(self._line, self._issuing, self._settings.page_size, self._known_features())
+        return self._roster
+
+    def _mapper(self) -> Mapper:
+        return Mapper(self._settings, self._known_roster().groups_of)
+
+    def _follower(self) -> Follower:
+        return Follower(self._line, self._settings.filter, self._settings.page_size, self._known_features())
+
+    def _position(self, shown: int, began: str) -> tuple[str, str]:
+        """Return (where an incremental read can go on after a full one, or why it cannot)."""
+        if self._issuing and not self._known_roster().asked:
+            return "", "no incremental read: the provider does not list groups, and a change of one touches nobody's entry"
+        return self._follower().take_position(shown, began)
+
+
+class _Collector:
+    """Turns the resources of a page into Persons, each id once."""
+
+    def __init__(self) -> None:
+        self._met = IdSet()
+        self._persons: list[Person] = []
+        self._refused: list[Refused] = []
+
+    def take(self, resources: list[msgspec.Raw], mapper: Mapper, page: int) -> int:
+        """Take the resources of a page; return how many were not met before."""
+        new = 0
+        for number, raw in enumerate(resources, 1):
+            one = mapper.person(raw, f"page {page}, resource {number}")
+            if not self._met.add(one.external_id or f"\0{bytes(raw)!r}"):
+                continue
+            new += 1
+            if isinstance(one, Person):
+                self._persons.append(one)
+            else:
+                self._refused.append(one)
+        return new
+
+    def page(self) -> Page:
+        """Return what was taken since the last call."""
+        page = Page(self._persons, self._refused)
+        self._persons, self._refused = [], []
+        return page
+
+
+def _lists(person: Person, matched: str) -> bool:
+    return any(email.matched == matched for email in person.emails)
