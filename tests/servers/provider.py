@@ -95,7 +95,7 @@ class Provider:
         self._server.shutdown()
         self._server.server_close()
 
-    def add(self, name: str, *addresses: str, **facts: Any) -> str:
+    def add(self, name: str, /, *addresses: str, **facts: Any) -> str:
         """Add or replace a user; return the id. Without addresses it gets one of its name; a fact that is None is left out."""
         external_id = str(facts.pop("id", f"id-{name}"))
         emails = [{"value": address, "type": "work", "primary": not number} for number, address in enumerate(addresses or (f"{name}@example.com",))]
@@ -153,7 +153,8 @@ class Provider:
         return self._list(kind, list(shown.values()), query)
 
     def _list(self, kind: str, shown: list[Any], query: dict[str, str]) -> Reply:
-        shown = [one for one in shown if not (isinstance(one, dict) and str(one.get("id")) in self.unlisted)]
+        if self.unlisted:
+            shown = [one for one in shown if not (isinstance(one, dict) and str(one.get("id")) in self.unlisted)]
         if (wanted := query.get("filter")) and not self.ignores_filters:
             if self.filters is not None and not any(attribute in wanted for attribute in self.filters):
                 return error(400, "unknown attribute", "invalidFilter")

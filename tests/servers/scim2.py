@@ -45,7 +45,7 @@ class Scim2:
         self._process.terminate()
         self._process.wait()
 
-    def add(self, name: str, **facts: Any) -> str:
+    def add(self, name: str, /, **facts: Any) -> str:
         """Create a user with one address; return the id."""
         told = {"userName": name, "displayName": name.title(), "active": True, "emails": [{"value": f"{name}@example.com", "primary": True}]}
         return self._create("Users", "User", told | facts)
