@@ -135,7 +135,7 @@ class Provider:
             return error(400, "unknown Accept")
         if path == "Users" and self.answers:
             return self.answers.popleft()
-        for chosen in (path, path.split("/")[0] + "/*", "*"):
+        for chosen in (path, path.partition("/")[0] + "/*" if "/" in path else path, "*"):
             if chosen in self.always:
                 return self.always[chosen]
         return self._answer(path, query)

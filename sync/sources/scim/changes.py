@@ -72,14 +72,14 @@ class Follower:
     def _changed_since(self, moment: str) -> tuple[set[str], str]:
         ids, newest = set[str](), ""
 
-        def take(resources: list[msgspec.Raw]) -> int:
+        def take(resources: list[msgspec.Raw]) -> tuple[int, int]:
             nonlocal newest
             before = len(ids)
             for raw in resources:
                 one, stamp = _changed(raw)
                 ids.add(one)
                 newest = max(newest, stamp)
-            return len(ids) - before
+            return len(ids) - before, len(resources)
 
         try:
             for _ in Walk(self._line, "Users", self._page_size, self._features, self._both(f'meta.lastModified ge "{moment}"')).pages_of(take):

@@ -15,10 +15,10 @@ ANYWHERE = 100
 """A page size that every provider known takes; some answer 400 to a larger one."""
 MOST_PAGES = 100_000
 MOST_EMPTY = 20
-"""Empty pages in a row that still promise more."""
+"""Pages in a row that promise more and show nobody with an id."""
 
-Take = Callable[[list[msgspec.Raw]], int]
-"""Takes the resources of a page, and returns how many of them were not met before."""
+Take = Callable[[list[msgspec.Raw]], tuple[int, int]]
+"""Takes the resources of a page; returns how many of them were not met before, and how many have an id."""
 
 
 class Walk:
@@ -37,19 +37,23 @@ class Walk:
         start, cursor, met, empty = 1, "", set[str](), 0
         while True:
             listing = self._fetch(start, cursor)
-            new = take(listing.resources)
+            new, named = take(listing.resources)
             self.new += new
-            self._refuse_going_round(listing, new)
+            empty, stale = 0 if named else empty + 1, named > 0 and new == 0
+            unpaged = listing.total == len(listing.resources) == self.new  # it shows all of them, whatever is asked for
+            if stale and unpaged and not self._by_cursor:
+                return
+            self._refuse_going_round(listing, empty, stale=stale)
             start += len(listing.resources)
             if new:
                 yield
             if listing.next_cursor:
                 self._by_cursor = True
-                cursor, empty = listing.next_cursor, 0 if listing.resources else empty + 1
-                if cursor in met or empty > MOST_EMPTY:
+                cursor = listing.next_cursor
+                if cursor in met:
                     raise _looping(self._line, "its cursor does not move on")
                 met.add(cursor)
-            elif self._by_cursor or not listing.resources or self._is_whole(listing, start):
+            elif self._by_cursor or not listing.resources or (unpaged and new > self._count):
                 return
 
     def shortfall(self) -> str:
@@ -82,13 +86,11 @@ class Walk:
         where = {"cursor": cursor} if self._by_cursor else {"startIndex": str(start)}
         return self._line.ask(self._path, {**self._query, **where, "count": str(self._count)})
 
-    def _refuse_going_round(self, listing: Listing, new: int) -> None:
-        if listing.resources and not new and not self._is_whole(listing, len(listing.resources) + 1):
+    def _refuse_going_round(self, listing: Listing, empty: int, *, stale: bool) -> None:
+        if stale:
             raise _looping(self._line, "a page shows only what was shown before")
-
-    def _is_whole(self, listing: Listing, start: int) -> bool:
-        """Tell whether the provider does not page at all: more than was asked for came at once, and that is all there is."""
-        return self.pages == 1 and len(listing.resources) > self._count and listing.total == len(listing.resources) == start - 1
+        if empty > MOST_EMPTY and (listing.resources or listing.next_cursor):
+            raise _looping(self._line, "page after page shows nobody")
 
 
 def _looping(line: Line, why: str) -> SourceIncomplete:

@@ -53,11 +53,11 @@ class People:
         both = f"({self._filter}) and {filter_text}" if self._filter else filter_text
         found: list[msgspec.Raw] = []
 
-        def take(resources: list[msgspec.Raw]) -> int:
+        def take(resources: list[msgspec.Raw]) -> tuple[int, int]:
             found.extend(resources)
             if len(found) > MOST_FOUND:
                 raise SourceRefused("bad_filter", f"{self._line.url} seems to ignore filters.", "Sync the whole source instead.")
-            return len(resources)
+            return len(resources), len(resources)
 
         for _ in Walk(self._line, "Users", self._page_size, Features(), {"filter": both}).pages_of(take):
             pass

@@ -145,11 +145,12 @@ class _Collector:
         self._persons: list[Person] = []
         self._refused: list[Refused] = []
 
-    def take(self, resources: list[msgspec.Raw], mapper: Mapper, page: int) -> int:
-        """Take the resources of a page; return how many were not met before."""
-        new = 0
+    def take(self, resources: list[msgspec.Raw], mapper: Mapper, page: int) -> tuple[int, int]:
+        """Take the resources of a page; return how many were not met before, and how many have an id."""
+        new = named = 0
         for number, raw in enumerate(resources, 1):
             one = mapper.person(raw, f"page {page}, resource {number}")
+            named += bool(one.external_id)
             if not self._met.add(one.external_id or f"\0{bytes(raw)!r}"):
                 continue
             new += 1
@@ -157,7 +158,7 @@ class _Collector:
                 self._persons.append(one)
             else:
                 self._refused.append(one)
-        return new
+        return new, named
 
     def page(self) -> Page:
         """Return what was taken since the last call."""

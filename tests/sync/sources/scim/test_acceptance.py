@@ -42,6 +42,14 @@ def test_31_a_list_with_quirks_is_read_exactly(provider: Provider, quirk: str) -
         assert people.proof.complete == (quirk != "totalResults too high")
 
 
+def test_31_a_provider_that_does_not_page_and_has_few_people(provider: Provider) -> None:
+    """All of them again in answer to the question for more are no circle, as long as the count says that they are all."""
+    provider.people(30)
+    provider.unpaged = True
+    people = read(provider.url)
+    assert (len(people.usernames), people.proof.complete) == (30, True)
+
+
 def test_32_a_repeating_page_is_an_error(provider: Provider, company: Company) -> None:
     """A provider that shows its first page for ever fails the run; nobody comes and nobody goes."""
     provider.people(150)
