@@ -1,7 +1,8 @@
 """`make bench`: rosterd beside ldapsearch on the same directory, and lookups beside a route that answers a constant.
 
 Prints a table and writes bench/results/latest.json. Ratios count; seconds depend on the machine. A wrong count fails, a slow one never does.
-BENCH_PEOPLE = how many people (100000), BENCH_LOOKUPS = how many lookups (20000), BENCH_PAGE = page size (1000).
+BENCH_PEOPLE = how many people (100000), BENCH_LOOKUPS = how many lookups (20000), BENCH_PAGE = page size (1000), BENCH_SCIM = how many users of a
+SCIM provider (10000).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bench.installation import Installation
 from bench.load import Load, ask
 from bench.measure import Failed, Measured, measure, peak_of
 from bench.readers import ATTRIBUTES, FILTER, LDAP3_READER, OUR_READER, PYTHON_LDAP, PYTHON_LDAP_READER, ldapsearch, reader
+from bench.scim import measure_scim
 from tests.servers.slapd import Slapd
 
 PEOPLE = int(os.environ.get("BENCH_PEOPLE", "100000"))
@@ -62,6 +64,9 @@ def main() -> None:
             installation = Installation(folder / "rosterd", slapd, PAGE)
             measure_syncs(table, slapd, installation, folder)
             measure_lookups(table, installation)
+        (folder / "scim").mkdir()
+        for what, done in measure_scim(folder / "scim"):
+            table.add(what, done.seconds, done.peak)
     RESULTS.mkdir(exist_ok=True)
     facts = {"people": PEOPLE, "lookups": LOOKUPS, "page": PAGE, "python": platform.python_version(), "cores": os.cpu_count(), "rows": table.rows}
     (RESULTS / "latest.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -233,8 +233,8 @@ def _make(provider: Provider) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, reply: Reply) -> None:
             status, headers, body = reply
-            self.send_response(status)
-            for name, value in ({"content-length": str(len(body))} | headers).items():
+            self.send_response_only(status)
+            for name, value in ({"content-length": str(len(body)), "date": http_date(0)} | headers).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -14,7 +15,8 @@ from sync.sources.scim.mapping import Mapper, id_of
 from sync.sources.scim.people import People, shows
 
 MOST_ASKED = 2000
-"""People who are asked about in one run; the others stay as they are until the next."""
+MOST_SECONDS = 240.0
+"""So many people are asked about in one run, and so long; the others stay as they are until the next."""
 
 
 class Inquiry:
@@ -25,15 +27,16 @@ class Inquiry:
 
     def findings(self, absent: Sequence[Absent]) -> Iterator[Finding]:
         """Yield one finding for each. Raises SourceError when the provider cannot answer at all."""
-        asked = absent[:MOST_ASKED]
+        until = time.monotonic() + MOST_SECONDS
         before = self._doubt()
-        found = [Finding(one.external_id, "unproven", before, "") if before else self._ask(one) for one in asked]
+        found = []
+        for number, one in enumerate(absent):
+            why = before or ("" if number < MOST_ASKED and time.monotonic() < until else "too many are absent at once: not asked about in this run")
+            found.append(_unproven(one, why) if why else self._ask(one))
         # A provider, or a proxy before it, that begins to answer 404 to everything in the middle must not take everybody away.
         after = "" if before else self._doubt()
         for finding in found:
             yield Finding(finding.external_id, "unproven", after, finding.evidence) if after and finding.verdict == "departed" else finding
-        for one in absent[MOST_ASKED:]:
-            yield Finding(one.external_id, "unproven", f"more than {MOST_ASKED} people are absent at once; this one was not asked about", "")
 
     def _doubt(self) -> str:
         """Say why a 404 of this provider would mean nothing, "" if it means something."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -48,20 +49,34 @@ class People:
         """Tell whether the source's own filter shows this id. Raises SourceRefused where the provider cannot be asked that."""
         return any(id_of(read_object(raw)) == external_id for raw in self.where(f"id eq {quoted(external_id)}"))
 
+    def ignores_filter(self) -> bool:
+        """Ask for a name that nobody has: a provider that shows somebody all the same ignores filters. One that cannot be asked that may not."""
+        try:
+            return bool(self.where(f"userName eq {quoted(str(uuid.uuid4()))}"))
+        except SourceRefused as error:
+            return error.code == "filter_ignored"
+
     def where(self, filter_text: str) -> list[msgspec.Raw]:
-        """Return the resources that match, besides the source's own filter. Raises SourceRefused (bad_filter), SourceError."""
+        """Return the resources that match, besides the source's own filter. Raises SourceRefused (bad_filter, filter_ignored), SourceError."""
         both = f"({self._filter}) and {filter_text}" if self._filter else filter_text
         found: list[msgspec.Raw] = []
 
         def take(resources: list[msgspec.Raw]) -> tuple[int, int]:
             found.extend(resources)
             if len(found) > MOST_FOUND:
-                raise SourceRefused("bad_filter", f"{self._line.url} seems to ignore filters.", "Sync the whole source instead.")
+                raise filter_ignored(self._line.url)
             return len(resources), len(resources)
 
         for _ in Walk(self._line, "Users", self._page_size, Features(), {"filter": both}).pages_of(take):
             pass
         return found
+
+
+def filter_ignored(url: str) -> SourceRefused:
+    """Return the error of a provider that shows people whom the filter leaves out."""
+    return SourceRefused(
+        "filter_ignored", f"{url} ignores filters.", "Leave `filter` out, and let the provider narrow down what the credential sees."
+    )
 
 
 def shows(answer: Answer, external_id: str) -> bool:

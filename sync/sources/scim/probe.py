@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from sync.settings import SourceSettings
 from sync.sources.probed import SHOWN, SKEW, SOON, Probed, Tally, describe_person, failed
 from sync.sources.scim.discovery import discover
 from sync.sources.scim.line import Line
-from sync.sources.scim.people import People, quoted
+from sync.sources.scim.people import People
 from sync.sources.scim.reading import ScimReading
 from sync.sources.scim.source import ScimSource
 
@@ -45,10 +44,13 @@ def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float]) -
     yield _judge_credential(settings)
     yield Probed("provider", True, features.told)
     yield _judge_clock(line.date, now())
-    yield from _read(settings, line)
-    if settings.filter:
-        yield _judge_filter(settings, line)
     yield _judge_domains(settings)
+    if settings.filter:
+        followed = _judge_filter(settings, line)
+        yield followed
+        if not followed.ok:
+            return
+    yield from _read(settings, line)
 
 
 def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:
@@ -111,13 +113,9 @@ def _judge_tally(tally: Tally) -> Iterator[Probed]:
 
 
 def _judge_filter(settings: SourceSettings, line: Line) -> Probed:
-    """Ask for a name that nobody has: a provider that shows somebody all the same ignores filters."""
-    remedy = "Without a filter everybody whom the credential may read is followed; let the provider narrow that down."
-    try:
-        shown = People(line, settings.filter, settings.page_size).where(f"userName eq {quoted(str(uuid.uuid4()))}")
-    except SourceError as error:
-        return Probed("filter", True, f"is taken; whether it is followed cannot be told: {error.message}", remedy)
-    return Probed("filter", not shown, f"{settings.filter} is {'ignored' if shown else 'followed'}", remedy if shown else "")
+    ignored = People(line, settings.filter, settings.page_size).ignores_filter()
+    remedy = "Leave it out, and let the provider narrow down what the credential sees." if ignored else ""
+    return Probed("filter", not ignored, f"{settings.filter} is {'ignored' if ignored else 'followed'}", remedy)
 
 
 def _judge_domains(settings: SourceSettings) -> Probed:

@@ -18,7 +18,10 @@ from sync.sources.scim.groups import Roster, read_roster
 from sync.sources.scim.line import Line
 from sync.sources.scim.mapping import Mapper
 from sync.sources.scim.paging import Walk
-from sync.sources.scim.people import People, quoted, separate
+from sync.sources.scim.people import People, filter_ignored, quoted, separate
+
+FEW = 200
+"""So many changed people are asked for one by one, or as many as a page holds."""
 
 
 class ScimReading:
@@ -40,6 +43,8 @@ class ScimReading:
         self._proof = self._roster = None
         mapper, collector = self._mapper(), _Collector()
         began = self._line.date
+        if self._settings.filter and self._people.ignores_filter():
+            raise filter_ignored(self.server)  # everybody would be given keys
         query = {"filter": self._settings.filter} if self._settings.filter else {}
         walk = Walk(self._line, "Users", self._settings.page_size, self._known_features(), query)
         for _ in walk.pages_of(lambda resources: collector.take(resources, mapper, walk.pages)):
@@ -60,6 +65,8 @@ class ScimReading:
     def delta(self, cursor: str) -> Delta:
         """Return what has changed since `cursor`, and who is in the issuing groups now."""
         touched, position = self._follower().changes(cursor)
+        if len(touched) > max(FEW, self._settings.page_size):
+            raise CursorLost("cursor_lost", f"{len(touched)} people have changed: reading everybody is quicker than asking for each")
         roster = self._known_roster()
         if self._issuing and not roster.asked:
             raise CursorLost("cursor_lost", "the provider does not list groups, so nobody says whose groups changed")
@@ -108,7 +115,7 @@ class ScimReading:
         try:
             found = self._people.where(filter_text)
         except SourceRefused as error:
-            if error.code in ("bad_filter", "provider_refused"):
+            if error.code in ("bad_filter", "filter_ignored", "provider_refused"):
                 return None
             raise
         persons, refused = separate(self._mapper().person(raw, "Users") for raw in found)

@@ -77,6 +77,13 @@ def test_doubt_means_a_full_read(provider: Provider, settled: Company, trouble: 
     assert settled.users()["p3"].email == "other@example.com"
 
 
+def test_many_changes_are_read_in_pages(provider: Provider, settled: Company) -> None:
+    """When more have changed than are asked for one by one, everything is read instead."""
+    provider.people(250)
+    run = settled.sync(mode="incremental")
+    assert run.mode == "full" and "250 people have changed" in str(run.mode_reason)
+
+
 def test_a_provider_that_is_busy_fails_the_run(provider: Provider, settled: Company) -> None:
     """No answer is no doubt: the run fails, the cursor stays, and the next one goes on where it was."""
     provider.add("p3", "other@example.com")

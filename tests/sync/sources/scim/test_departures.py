@@ -132,6 +132,17 @@ def test_a_filter_the_provider_refuses_fails_the_run(provider: Provider, company
     company.fails("bad_filter")
 
 
+def test_a_filter_the_provider_begins_to_ignore_fails_the_run(provider: Provider, company: Company) -> None:
+    """Suddenly shown everybody, rosterd gives nobody a key."""
+    provider.add("ada", title="staff")
+    provider.people(5)
+    company.configure(filter=FILTER)
+    company.sync()
+    provider.ignores_filters = True
+    company.fails("filter_ignored")
+    assert set(company.states()) == {"ada"}
+
+
 def test_many_leavers_are_held(provider: Provider, company: Company) -> None:
     """Thirty users that really are gone are still too many without a human."""
     provider.people(60)
