@@ -145,10 +145,10 @@ class ScimReading:
 
 
 class _Collector:
-    """Turns the resources of a page into Persons, each id once."""
+    """Turns the resources of a page into Persons, each id once; a second user under an id that was met is refused."""
 
     def __init__(self) -> None:
-        self._met = IdSet()
+        self._met, self._called = IdSet(), IdSet()
         self._persons: list[Person] = []
         self._refused: list[Refused] = []
 
@@ -158,12 +158,14 @@ class _Collector:
         for number, raw in enumerate(resources, 1):
             one = mapper.person(raw, f"page {page}, resource {number}")
             named += bool(one.external_id)
-            if not self._met.add(one.external_id or f"\0{bytes(raw)!r}"):
-                continue
-            new += 1
-            if isinstance(one, Person):
+            is_new = self._met.add(one.external_id or f"\0{bytes(raw)!r}")
+            new += is_new
+            named_anew = isinstance(one, Person) and self._called.add(f"{one.external_id}\0{one.username}")
+            if not is_new and named_anew:
+                self._refused.append(Refused(f"Users/{one.external_id}", "shares its id with a user who was read before it", one.external_id))
+            elif is_new and isinstance(one, Person):
                 self._persons.append(one)
-            else:
+            elif is_new and isinstance(one, Refused):
                 self._refused.append(one)
         return new, named
 

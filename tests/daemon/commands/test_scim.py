@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,3 +170,32 @@ def test_a_failed_sync_shows_code_and_remedy_and_no_secret(provider: Provider, t
     assert failed.json["run"]["error"]["code"] == "redirected"
     assert Scim2.token not in failed.out + failed.err
     assert place.run("users", "--json").json["total"] == 3
+
+
+def test_41_a_run_killed_between_pages_changes_nothing(provider: Provider, tmp_path: Path) -> None:
+    """SIGKILL in the middle of the walk: nobody came or went, the moment to go on from stays, and the next run finds everything."""
+    provider.people(250)
+    place = ScimPlace(tmp_path, provider.url)
+    place.run("sync")
+    before = place.run("users", "--json", "--limit", "100").json
+    provider.users["id-p1"]["active"] = False
+    del provider.users["id-p2"]
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(number: int) -> None:
+        if number == 2:
+            reached.set()
+            go_on.wait(60)
+
+    provider.forget()
+    provider.before_page = hold
+    run = place.start("sync", "--full")
+    assert reached.wait(60)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    go_on.set()
+    assert place.run("users", "--json", "--limit", "100").json == before
+    provider.before_page = lambda number: None
+    counts = place.run("sync", "--json").json["run"]["counts"]
+    assert (counts["missing"], counts["disabled"]) == (1, 1)
+    assert [one["state"] for one in place.run("runs", "--json").json["runs"]] == ["succeeded", "failed", "succeeded"]

@@ -103,3 +103,12 @@ def test_many_null_resources_are_one(provider: Provider) -> None:
     people = read(provider.url)
     assert len(people.usernames) == 150
     assert people.refused[0].why == "is no JSON object"
+
+
+def test_two_users_with_one_id(provider: Provider) -> None:
+    """The first keeps the id, the second is refused and named; the same one shown twice is no second one."""
+    for number, name in enumerate(("ada", "bob", "ada")):
+        provider.users[str(number)] = {"id": "x", "userName": name}
+    people = read(provider.url)
+    assert people.usernames == ["ada"]
+    assert [(one.external_id, one.why) for one in people.refused] == [("x", "shares its id with a user who was read before it")]
