@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import msgspec
@@ -20,42 +21,61 @@ MOST_GROUPS = 10_000
 _ABSENT = ("endpoint_not_found", "provider_refused", "insufficient_access")
 
 
-class Roster:
-    """Who is in the issuing groups. `members` = {group as the policies call it: ids}, for those that /Groups shows."""
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The ids of people and groups in a group; `listed` = whether it has a list of members at all."""
 
-    def __init__(self, issuing: Sequence[str], members: dict[str, frozenset[str]], asked: bool) -> None:
-        self._issuing = frozenset(issuing)
-        self.members = members
-        self.asked = asked
-        """Whether /Groups answered; else people are in the groups that their own entries name."""
+    people: frozenset[str]
+    inside: frozenset[str]
+    listed: bool
+
+
+class Roster:
+    """Who is in the issuing groups. `members` = {group as the policies call it: ids}, for those that /Groups shows; `called` = {id or display
+    name: groups as the policies call them}; `silent` = those whose members, or some of them, are not listed: people may say so themselves."""
+
+    def __init__(
+        self, members: dict[str, frozenset[str]], called: dict[str, frozenset[str]], silent: frozenset[str] = frozenset(), *, asked: bool = True
+    ) -> None:
+        self.members, self._called, self._silent, self._asked = members, called, silent, asked
         self._said: dict[str, int] = {}
 
+    @property
+    def tells_all(self) -> bool:
+        """Whether /Groups alone says who is in the issuing groups, so that a change of one can be noticed there."""
+        return self._asked and not self._silent
+
     def groups_of(self, external_id: str, said: list[str]) -> list[str]:
-        """Return the issuing groups of a person, given what the person's own entry says."""
-        if self.asked:
-            return [group for group, ids in self.members.items() if external_id in ids]
-        found = list(self._issuing.intersection(said))
-        for group in found:
-            self._said[group] = self._said.get(group, 0) + 1
-        return found
+        """Return the issuing groups of a person, given what the person's own entry says (ids and display names of groups)."""
+        found = {group for group, ids in self.members.items() if external_id in ids}
+        if not self.tells_all:
+            called = {group for one in said for group in self._called.get(one, ()) if not self._asked or group in self._silent}
+            for group in called - found:
+                self._said[group] = self._said.get(group, 0) + 1
+            found |= called
+        return list(found)
 
     def found(self) -> dict[str, int | None]:
-        """Return the issuing groups that the provider shows, with how many are in each."""
-        if self.asked:
-            return {group: len(ids) for group, ids in self.members.items()}
-        return dict(self._said)
+        """Return the issuing groups that the provider shows, with how many people were seen in each."""
+        return {group: len(self.members.get(group, ())) + self._said.get(group, 0) for group in self.members.keys() | self._said.keys()}
 
 
 def read_roster(line: Line, issuing: Sequence[str], page_size: int, features: Features) -> Roster:
     """Find the issuing groups by id or display name, and open each. Raises SourceError."""
-    if not issuing:
-        return Roster((), {}, asked=False)
-    ids = _look_for(line, frozenset(issuing), page_size, features)
+    as_written = {group: frozenset((group,)) for group in issuing}
+    ids = _look_for(line, frozenset(issuing), page_size, features) if issuing else {}
     if ids is None:
-        return Roster(issuing, {}, asked=False)
+        return Roster({}, as_written, asked=False)
     opened = _Opener(line)
-    members = {group: frozenset(person for one in found for person in opened.people_of(one)) for group, found in ids.items()}
-    return Roster(issuing, members, asked=True)
+    called, members, silent = dict(as_written), dict[str, frozenset[str]](), set[str]()
+    for group, found in ids.items():
+        people = [opened.people_of(one) for one in found]
+        members[group] = frozenset().union(*(ids for ids, _ in people))
+        if not all(complete for _, complete in people):
+            silent.add(group)
+        for one in found:
+            called[one] = called.get(one, frozenset()) | {group}
+    return Roster(members, called, frozenset(silent))
 
 
 def _look_for(line: Line, issuing: frozenset[str], page_size: int, features: Features) -> dict[str, list[str]] | None:
@@ -97,26 +117,27 @@ class _Opener:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._opened: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._opened: dict[str, _Group] = {}
 
-    def people_of(self, group: str) -> Iterator[str]:
-        """Yield the ids of all who are in a group, directly or through others."""
-        waiting, met = [group], {group}
+    def people_of(self, group: str) -> tuple[set[str], bool]:
+        """Return (ids of all who are in a group, directly or through others; whether each of these groups lists its members)."""
+        people, waiting, met, complete = set[str](), [group], {group}, True
         while waiting:
-            people, inside = self._open(waiting.pop())
-            yield from people
-            waiting += inside - met
-            met |= inside
+            opened = self._open(waiting.pop())
+            people |= opened.people
+            complete = complete and opened.listed
+            waiting += opened.inside - met
+            met |= opened.inside
+        return people, complete
 
-    def _open(self, group: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Return (ids of people, ids of groups) that a group lists."""
+    def _open(self, group: str) -> _Group:
         if group not in self._opened:
             if len(self._opened) >= MOST_GROUPS:
                 raise SourceIncomplete("too_many_groups", f"More than {MOST_GROUPS:,} groups stand in issuing ones.", "Name other groups.")
             self._opened[group] = self._read(group)
         return self._opened[group]
 
-    def _read(self, group: str) -> tuple[frozenset[str], frozenset[str]]:
+    def _read(self, group: str) -> _Group:
         answer = self._line.ask(f"Groups/{quote(group, safe='')}")
         if answer.status != 200:
             said = f"{answer.url} answered {answer.status} {detail_of(answer.body)}".strip()
@@ -133,7 +154,7 @@ class _Opener:
             value = one.get("value")
             if isinstance(value, int | str) and not isinstance(value, bool):
                 (inside if _is_group(one) else people).add(str(value))
-        return frozenset(people), frozenset(inside)
+        return _Group(frozenset(people), frozenset(inside), listed is not None)
 
 
 def _is_group(told: object) -> bool:

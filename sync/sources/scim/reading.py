@@ -68,8 +68,8 @@ class ScimReading:
         if len(touched) > max(FEW, self._settings.page_size):
             raise CursorLost("cursor_lost", f"{len(touched)} people have changed: reading everybody is quicker than asking for each")
         roster = self._known_roster()
-        if self._issuing and not roster.asked:
-            raise CursorLost("cursor_lost", "the provider does not list groups, so nobody says whose groups changed")
+        if not roster.tells_all:
+            raise CursorLost("cursor_lost", "the provider does not list who is in the issuing groups, so nobody says whose groups changed")
         return Delta(touched, roster.members, roster.found(), HOW, position)
 
     def find(self, address: str) -> Page:
@@ -139,8 +139,8 @@ class ScimReading:
 
     def _position(self, shown: int, began: str) -> tuple[str, str]:
         """Return (where an incremental read can go on after a full one, or why it cannot)."""
-        if self._issuing and not self._known_roster().asked:
-            return "", "no incremental read: the provider does not list groups, and a change of one touches nobody's entry"
+        if not self._known_roster().tells_all:
+            return "", "no incremental read: the provider does not list who is in the issuing groups, and a change of one touches nobody's entry"
         return self._follower().take_position(shown, began)
 
 

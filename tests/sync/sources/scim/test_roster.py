@@ -95,7 +95,7 @@ def test_a_provider_without_groups_is_believed_what_users_say(provider: Provider
     company.sync()
     assert with_keys(company) == {"ada", "bob"}
     again = company.sync(mode="incremental")
-    assert again.mode == "full" and "does not list groups" in str(again.mode_reason)
+    assert again.mode == "full" and "does not list who is in the issuing groups" in str(again.mode_reason)
 
 
 def test_a_provider_that_does_not_know_excluded_attributes(provider: Provider) -> None:
@@ -109,3 +109,17 @@ def test_a_provider_that_does_not_know_excluded_attributes(provider: Provider) -
 
     provider.reply = picky  # type: ignore[method-assign]
     assert read(provider.url, "ai").one("ada").groups == ("ai",)
+
+
+def test_groups_that_do_not_list_their_members(provider: Provider, company: Company) -> None:
+    """Where /Groups shows a group without `members`, people are in it who say so, by its id or its name, also when the policy calls it otherwise."""
+    provider.add("ada", groups=[{"value": "g-ai"}])
+    provider.add("bob", groups=[{"value": "x", "display": "ai"}])
+    provider.add("cleo", groups=[{"value": "g-listed"}])
+    provider.groups = {"g-ai": {"id": "g-ai", "displayName": "ai"}}
+    provider.group("listed", "id-ada")
+    company.policies = (Policy("default", groups=("ai",)), Policy("listed", groups=("listed",)))
+    company.sync()
+    found = {name: (user.groups, len(user.virtual_keys)) for name, user in company.users().items()}
+    assert found == {"ada": (["ai", "listed"], 2), "bob": (["ai"], 1), "cleo": ([], 0)}
+    assert "does not list" in str(company.sync(mode="incremental").mode_reason)
