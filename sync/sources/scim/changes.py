@@ -79,7 +79,7 @@ class Follower:
                 one, stamp = _changed(raw)
                 ids.add(one)
                 newest = max(newest, stamp)
-            return len(ids) - before, len(resources)
+            return len(resources), len(ids) - before
 
         try:
             for _ in Walk(self._line, "Users", self._page_size, self._features, self._both(f'meta.lastModified ge "{moment}"')).pages_of(take):

@@ -7,7 +7,7 @@ from typing import Any
 
 from sync.errors import SourceError
 from sync.sources.scim.answers import Malformed, lowered, read_object, value_of
-from sync.sources.scim.line import Line
+from sync.sources.scim.line import OF_ONE_ANSWER, Line
 
 SENSIBLE_PAGE = 10
 """A smaller largest page is taken for a mistake: providers announce 0 and 1 and mean nothing by it."""
@@ -34,7 +34,7 @@ def discover(line: Line) -> Features:
     try:
         answer = line.ask("ServiceProviderConfig")
     except SourceError as error:
-        if error.code in ("insufficient_access", "redirected", "provider_failed", "provider_refused"):
+        if error.code in OF_ONE_ANSWER:
             return Features()
         raise
     if answer.status != 200:

@@ -20,9 +20,9 @@ MOST_SECONDS = 240.0
 
 
 class Inquiry:
-    """Asks about absent people one by one. `shown` = an id that this provider showed a moment ago, "" if it showed none."""
+    """Asks about absent people one by one. `shown` = ids that this provider showed a moment ago."""
 
-    def __init__(self, people: People, mapper: Mapper, filter_text: str, shown: str) -> None:
+    def __init__(self, people: People, mapper: Mapper, filter_text: str, shown: Sequence[str]) -> None:
         self._people, self._mapper, self._filter, self._shown = people, mapper, filter_text, shown
 
     def findings(self, absent: Sequence[Absent]) -> Iterator[Finding]:
@@ -40,15 +40,19 @@ class Inquiry:
 
     def _doubt(self) -> str:
         """Say why a 404 of this provider would mean nothing, "" if it means something."""
-        if not self._shown:
-            return "the provider showed nobody whom it could be asked about for comparison"
-        answer = self._people.get(self._shown)
-        if shows(answer, self._shown):
-            return ""
-        return f"asked for Users/{self._shown}, whom it had just shown, the provider answers {answer.status}: a 404 of it proves nothing now"
+        doubt = "the provider showed nobody whom it could be asked about for comparison"
+        for one in self._shown:
+            answer = self._people.get(one)
+            if isinstance(answer, Answer) and shows(answer, one):
+                return ""
+            said = f"the provider answers {answer.status}" if isinstance(answer, Answer) else answer
+            doubt = f"asked for Users/{one}, whom it had just shown, {said}: a 404 of it proves nothing now"
+        return doubt
 
     def _ask(self, absent: Absent) -> Finding:
         answer = self._people.get(absent.external_id)
+        if isinstance(answer, str):
+            return _unproven(absent, f"the provider does not say whether it is there: {answer}")
         said = f"GET {answer.url}: {answer.status}" + (f" {detail}" if (detail := detail_of(answer.body)) else "")
         if answer.status == 404:
             if _is_page(answer):
@@ -77,7 +81,7 @@ class Inquiry:
         """Judge by the source's own filter, if the provider can be asked for an id by filter, with it and without."""
         try:
             matches, findable = (people.matches(absent.external_id) for people in (self._people, self._people.unfiltered()))
-        except (SourceError, Malformed) as error:
+        except SourceError as error:
             return _unproven(absent, f"the provider cannot be asked whether the filter still matches: {error}", said)
         if findable and not matches:
             return Finding(absent.external_id, "departed", "no longer matches the filter", f"{said}; it does not match {self._filter}")

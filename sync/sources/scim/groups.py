@@ -94,18 +94,17 @@ def _find(walk: Walk, issuing: frozenset[str]) -> dict[str, list[str]]:
     met = IdSet()
 
     def take(resources: list[msgspec.Raw]) -> tuple[int, int]:
-        new = named = 0
+        named = new = 0
         for raw in resources:
             told = _object(raw)
             external_id = id_of(told)
             named += external_id is not None
-            if not met.add(external_id or bytes(raw).hex()):
+            if external_id is None or not met.add(external_id):
                 continue
             new += 1
-            names = {external_id, _text(told.get("displayname"))}
-            for group in issuing.intersection(name for name in names if name) if external_id else ():
-                found.setdefault(group, []).append(str(external_id))
-        return new, named
+            for group in issuing.intersection((external_id, _text(told.get("displayname")))):
+                found.setdefault(group, []).append(external_id)
+        return named, new
 
     for _ in walk.pages_of(take):
         pass

@@ -25,6 +25,8 @@ _ACCEPT = ("application/scim+json, application/json;q=0.9", "application/json")
 _AGAIN = (429, 502, 503, 504)
 _TELLING = (200, 400, 404, 410, 501)
 """What whoever asks has to understand."""
+OF_ONE_ANSWER = frozenset(("provider_failed", "provider_refused", "insufficient_access", "redirected", "answer_too_big", "malformed_answer"))
+"""Errors that may concern the one thing asked for, where the provider still answers about others."""
 
 
 @dataclass(frozen=True, slots=True)

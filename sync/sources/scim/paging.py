@@ -18,7 +18,7 @@ MOST_EMPTY = 20
 """Pages in a row that promise more and show nobody with an id."""
 
 Take = Callable[[list[msgspec.Raw]], tuple[int, int]]
-"""Takes the resources of a page; returns how many of them were not met before, and how many have an id."""
+"""Takes the resources of a page; returns how many of them have an id, and how many of those were not met before."""
 
 
 class Walk:
@@ -37,15 +37,16 @@ class Walk:
         start, cursor, met, empty = 1, "", set[str](), 0
         while True:
             listing = self._fetch(start, cursor)
-            new, named = take(listing.resources)
-            self.new += new
+            named, new = take(listing.resources)
+            nameless = len(listing.resources) - named
+            self.new += new + nameless
             empty, stale = 0 if named else empty + 1, named > 0 and new == 0
             unpaged = listing.total == len(listing.resources) == self.new  # it shows all of them, whatever is asked for
             if stale and unpaged and not self._by_cursor:
                 return
             self._refuse_going_round(listing, empty, stale=stale)
             start += len(listing.resources)
-            if new:
+            if new or nameless:
                 yield
             if listing.next_cursor:
                 self._by_cursor = True

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from sync.errors import RosterError, SourceError
 from sync.settings import SourceSettings
 from sync.sources.probed import SHOWN, SKEW, SOON, Probed, Tally, describe_person, failed
-from sync.sources.scim.discovery import discover
+from sync.sources.scim.discovery import Features, discover
 from sync.sources.scim.line import Line
 from sync.sources.scim.people import People
 from sync.sources.scim.reading import ScimReading
@@ -46,7 +46,7 @@ def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float]) -
     yield _judge_clock(line.date, now())
     yield _judge_domains(settings)
     if settings.filter:
-        followed = _judge_filter(settings, line)
+        followed = _judge_filter(settings, line, features)
         yield followed
         if not followed.ok:
             return
@@ -112,8 +112,8 @@ def _judge_tally(tally: Tally) -> Iterator[Probed]:
         yield Probed("values", True, f"{tally.dropped} malformed or surplus values are left out", "`rosterd explain EMAIL` names them.")
 
 
-def _judge_filter(settings: SourceSettings, line: Line) -> Probed:
-    ignored = People(line, settings.filter, settings.page_size).ignores_filter()
+def _judge_filter(settings: SourceSettings, line: Line, features: Features) -> Probed:
+    ignored = People(line, settings.filter, settings.page_size, lambda: features).ignores_filter()
     remedy = "Leave it out, and let the provider narrow down what the credential sees." if ignored else ""
     return Probed("filter", not ignored, f"{settings.filter} is {'ignored' if ignored else 'followed'}", remedy)
 

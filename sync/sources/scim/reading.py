@@ -23,6 +23,9 @@ from sync.sources.scim.people import People, filter_ignored, quoted, separate
 FEW = 200
 """So many changed people are asked for one by one, or as many as a page holds."""
 
+COMPARED = 3
+"""People shown last who are asked for beside absent ones: one who is shown again is enough."""
+
 
 class ScimReading:
     """Reads one provider."""
@@ -31,11 +34,11 @@ class ScimReading:
 
     def __init__(self, settings: SourceSettings, groups: Sequence[str], line: Line) -> None:
         self._settings, self._issuing, self._line = settings, groups, line
-        self._people = People(line, settings.filter, settings.page_size)
+        self._people = People(line, settings.filter, settings.page_size, self._known_features)
         self._features: Features | None = None
         self._roster: Roster | None = None
         self._proof: Proof | None = None
-        self._shown = ""
+        self._shown: list[str] = []
         self.server = line.url
 
     def full(self) -> Iterator[Page]:
@@ -49,7 +52,7 @@ class ScimReading:
         walk = Walk(self._line, "Users", self._settings.page_size, self._known_features(), query)
         for _ in walk.pages_of(lambda resources: collector.take(resources, mapper, walk.pages)):
             page = collector.page()
-            self._shown = page.persons[-1].external_id if page.persons else self._shown
+            self._note_shown(page.persons)
             yield page
         shortfall = walk.shortfall()
         found = self._known_roster().found()
@@ -89,26 +92,29 @@ class ScimReading:
     def find_ids(self, external_ids: Iterable[str]) -> Page:
         """Return the persons with these ids that provider and filter still show."""
         mapper = self._mapper()
-        found = ((one, self._people.resource(one)) for one in external_ids)
-        persons, refused = separate(mapper.person(msgspec.Raw(body), f"Users/{one}") for one, body in found if body is not None)
-        self._shown = persons[-1].external_id if persons else self._shown
+        found = (self._people.resource(one) for one in external_ids)
+        persons, refused = separate(mapper.person(msgspec.Raw(one), "Users") if isinstance(one, bytes) else one for one in found if one is not None)
+        self._note_shown(persons)
         return Page(persons, refused)
 
     def evidence(self, absent: Sequence[Absent]) -> Iterator[Finding]:
         """Yield one finding for each absent person."""
         mapper = self._mapper()
         if not self._shown:
-            self._shown = self._anybody(mapper)
+            self._note_shown(self._some(mapper))
         yield from Inquiry(self._people, mapper, self._settings.filter, self._shown).findings(absent)
 
-    def _anybody(self, mapper: Mapper) -> str:
-        """Return the id of somebody whom the provider shows, "" for nobody."""
+    def _note_shown(self, persons: Sequence[Person]) -> None:
+        self._shown = [person.external_id for person in persons[-COMPARED:]] or self._shown
+
+    def _some(self, mapper: Mapper) -> Sequence[Person]:
+        """Return some of the people whom the provider shows, none if it shows nobody."""
         collector = _Collector()
         walk = Walk(self._line, "Users", self._settings.page_size, self._known_features())
         for _ in walk.pages_of(lambda resources: collector.take(resources, mapper, walk.pages)):
             if persons := collector.page().persons:
-                return persons[0].external_id
-        return ""
+                return persons
+        return ()
 
     def _where(self, filter_text: str, matched: str) -> Page | None:
         """Return whoever matches a filter and lists the address, None if the provider does not take the filter."""
@@ -153,13 +159,13 @@ class _Collector:
         self._refused: list[Refused] = []
 
     def take(self, resources: list[msgspec.Raw], mapper: Mapper, page: int) -> tuple[int, int]:
-        """Take the resources of a page; return how many were not met before, and how many have an id."""
-        new = named = 0
+        """Take the resources of a page; return how many have an id, and how many of those were not met before."""
+        named = new = 0
         for number, raw in enumerate(resources, 1):
             one = mapper.person(raw, f"page {page}, resource {number}")
             named += bool(one.external_id)
             is_new = self._met.add(one.external_id or f"\0{bytes(raw)!r}")
-            new += is_new
+            new += is_new and bool(one.external_id)
             named_anew = isinstance(one, Person) and self._called.add(f"{one.external_id}\0{one.username}")
             if not is_new and named_anew:
                 self._refused.append(Refused(f"Users/{one.external_id}", "shares its id with a user who was read before it", one.external_id))
@@ -167,7 +173,7 @@ class _Collector:
                 self._persons.append(one)
             elif is_new and isinstance(one, Refused):
                 self._refused.append(one)
-        return new, named
+        return named, new
 
     def page(self) -> Page:
         """Return what was taken since the last call."""

@@ -33,6 +33,10 @@ def test_a_404_for_the_id(provider: Provider) -> None:
         (error(410, "gone"), "does not say"),
         (error(400, "?"), "does not say"),
         (error(501, "?"), "does not say"),
+        (error(500, "a bug of theirs"), "does not say whether it is there: "),
+        (error(403, "?"), "does not say whether it is there: "),
+        ((302, {"location": "/login"}, b""), "does not say whether it is there: "),
+        ((200, {"content-encoding": "gzip"}, b"x"), "does not say whether it is there: "),
         (found({"id": "somebody", "userName": "else"}), "somebody else"),
         (found({"userName": "ada"}), "somebody else"),
         (found([]), "is no JSON object"),
@@ -78,6 +82,24 @@ def test_a_provider_that_begins_to_answer_404_in_the_middle(provider: Provider) 
 
     provider.reply = breaking  # type: ignore[method-assign]
     assert {one.verdict for one in ask_about(provider.url, "id-ada", "id-cleo").values()} == {"unproven"}
+
+
+def test_one_broken_answer_delays_nobody(provider: Provider, company: Company) -> None:
+    """A user whom the provider fails to show costs nothing but that user: neither a departure, nor the comparison, nor the run."""
+    provider.people(60)
+    company.sync()
+    for broken in ("id-p58", "id-p59", "id-p3", "id-p4"):
+        provider.always[f"Users/{broken}"] = error(500, "a bug of theirs")
+    for gone in ("id-p3", "id-p5"):
+        del provider.users[gone]
+    run = company.sync()
+    assert {change.external_id for change in company.changes(run, "missing")} == {"id-p5"}
+    assert {change.external_id for change in company.changes(run, "unproven")} == {"id-p3"}
+    provider.add("p6", "other@example.com")
+    for _ in range(3):  # the sample comes by all of them
+        assert company.sync(mode="incremental").mode == "incremental"
+    assert company.users()["p6"].email == "other@example.com"
+    assert {name: state for name, state in company.states().items() if state != "active"} == {"p5": "missing"}
 
 
 def test_so_many_and_no_more(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

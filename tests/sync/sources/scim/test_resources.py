@@ -102,7 +102,8 @@ def test_many_null_resources_are_one(provider: Provider) -> None:
     provider.users |= {f"null{number}": None for number in range(60)}
     people = read(provider.url)
     assert len(people.usernames) == 150
-    assert people.refused[0].why == "is no JSON object"
+    assert [one.why for one in people.refused] == ["is no JSON object"]
+    assert people.proof.complete
 
 
 def test_two_users_with_one_id(provider: Provider) -> None:
