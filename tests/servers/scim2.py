@@ -18,7 +18,9 @@ class Scim2:
 
     token = "scim2-token-of-the-tests"
 
-    def __init__(self) -> None:
+    def __init__(self, announced: Path | None = None) -> None:
+        """`announced` = a JSON file with the ServiceProviderConfig to go by; without one every feature but cursors is there."""
+        self._announced = ["--service-provider-config", str(announced)] if announced else []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -28,7 +30,7 @@ class Scim2:
 
     def __enter__(self) -> Scim2:
         program = str(Path(sys.executable).with_name("scim2-server"))
-        command = [program, "--port", str(self.port), "--bearer-token", self.token]
+        command = [program, "--port", str(self.port), "--bearer-token", self.token, *self._announced]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 30
         while time.monotonic() < until:
@@ -59,6 +61,12 @@ class Scim2:
         operations = [{"op": "replace", "path": name, "value": value} for name, value in values.items()]
         told = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations}
         self._client.patch(f"/Users/{external_id}", json=told).raise_for_status()
+
+    def regroup(self, group: str, *members: str) -> None:
+        """Replace the members of a group."""
+        operations = [{"op": "replace", "path": "members", "value": [{"value": one} for one in members]}]
+        told = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations}
+        self._client.patch(f"/Groups/{group}", json=told).raise_for_status()
 
     def delete(self, external_id: str) -> None:
         """Delete a user."""
