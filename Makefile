@@ -8,6 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 TESTS  ?= tests
+WORKERS ?= 2
 
 .PHONY: help run test lint test-faults test-schema bench bench-changes lock clean
 
@@ -19,7 +20,7 @@ run: $(VENV)/.runtime  ## set up .venv and start the demonstration: needs no roo
 
 test: lint  ## everything CI checks: lint, architecture, all tests against real servers, coverage
 	@bash tests/servers/install.sh
-	$(BIN)/python -m pytest -m 'not faults' --cov --cov-report=term:skip-covered $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not faults' --cov --cov-report=term:skip-covered $(TESTS)
 
 lint: $(VENV)/.tools  ## ruff and mypy --strict
 	$(BIN)/ruff check .
