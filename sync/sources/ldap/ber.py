@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 from dataclasses import dataclass, field
 
+import msgspec
+
 ENTRY = 0x64
 """Tag of a SearchResultEntry (RFC 4511 section 4.5.2)."""
 DONE = 0x65
@@ -14,6 +16,10 @@ REFERENCE = 0x73
 INTERMEDIATE = 0x79
 """Tag of an IntermediateResponse (RFC 4511 section 4.13)."""
 
+BOOLEAN, INTEGER, OCTETS, ENUMERATED, SEQUENCE, SET = 0x01, 0x02, 0x04, 0x0A, 0x30, 0x31
+"""Tags of ASN.1 itself."""
+
+_CONTROLS = 0xA0
 _MOST_NAMES = 1000
 
 
@@ -21,15 +27,14 @@ class Garbled(ValueError):
     """The bytes are no LDAP message; the message says what is wrong with them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One record as the directory speaks it: `attributes` by lower-case type without options, values as raw octets,
     those of the type itself before those with an option (mail;lang-en). `too_big` = only the DN could be had; `cut` = an
     attribute came in part (member;range=0-1499, as Active Directory sends what has many values), and `rest` = the number of the
     value with which its next part begins, 0 if this was the last."""
 
     dn: str
-    attributes: dict[str, list[bytes]] = field(default_factory=dict)
+    attributes: dict[str, list[bytes]] = {}
     too_big: bool = False
     cut: bool = False
     rest: int = 0
@@ -78,6 +83,14 @@ def header(data: bytes, at: int, limit: int) -> tuple[int, int, int]:
     return tag, at, end
 
 
+def content(data: bytes, at: int, limit: int, wanted: int) -> tuple[int, int]:
+    """Return (start, end of the content) of the element at `at`, which must have the tag `wanted` and end before `limit`. Raises Garbled."""
+    tag, start, end = header(data, at, limit)
+    if tag != wanted:
+        raise Garbled(f"tag {tag:02x} where {wanted:02x} belongs")
+    return start, end
+
+
 def message_length(data: bytes, at: int) -> int:
     """Return the length in octets of the message that begins at `at`, 0 if too few octets are there to tell. Raises Garbled."""
     have = len(data) - at
@@ -96,9 +109,9 @@ def message_length(data: bytes, at: int) -> int:
 
 def open_message(data: bytes, at: int, limit: int) -> tuple[int, int, int, int]:
     """Return (message id, tag of the operation, start, end of its content) of the message at `at`, which ends by `limit`. Raises Garbled."""
-    _, at, stop = header(data, at, limit)
-    tag, at, end = header(data, at, stop)
-    if tag != 0x02 or not 1 <= end - at <= 5:
+    at, stop = content(data, at, limit, SEQUENCE)
+    at, end = content(data, at, stop, INTEGER)
+    if not 1 <= end - at <= 5:
         raise Garbled("a message has no id")
     number = int.from_bytes(data[at:end], "big")
     tag, at, end = header(data, end, stop)
@@ -113,40 +126,23 @@ class EntryReader:
 
     def read(self, data: bytes, at: int, end: int) -> Entry:
         """Return the entry whose content lies between `at` and `end`. Raises Garbled."""
-        tag, start, at = header(data, at, end)
-        if tag != 0x04:
-            raise Garbled("an entry has no DN")
-        _, first, end = header(data, at, end)
-        try:
-            attributes, ranges = self._attributes(data, first, end)
-            dn = read_dn(data[start:at])
-            return Entry(dn, attributes, cut=True, rest=max(map(_rest, ranges))) if ranges else Entry(dn, attributes)
-        except IndexError:
-            raise Garbled("an attribute is cut off") from None
-
-    def _attributes(self, data: bytes, at: int, end: int) -> tuple[dict[str, list[bytes]], list[str]]:
-        """Return the attributes between `at` and `end`, and the ranges of those that came in part: three nested sequences, walked in
-        place, since every read spends its time here."""
+        start, at = content(data, at, end, OCTETS)
+        dn = read_dn(data[start:at])
+        at, stop = content(data, at, end, SEQUENCE)
+        if stop != end:
+            raise Garbled("an entry holds more than its DN and its attributes")
         attributes: dict[str, list[bytes]] = {}
-        names, ranges = self._names, list[str]()
+        ranges = list[str]()
         while at < end:
-            at, stop = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, end)[1:]
-            start, at = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, stop)[1:]
-            name, option = names.get(data[start:at]) or self._learn(data[start:at])
-            at += 2 if data[at + 1] < 0x80 else 2 + (data[at + 1] & 0x7F)
-            values = []
-            while at < stop:
-                start, at = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else header(data, at, stop)[1:]
-                values.append(data[start:at])
-            if at != stop or stop > end:
-                raise Garbled("a value is longer than what holds it")
+            raw, values, at = read_attribute(data, at, end)
+            name, option = self._names.get(raw) or self._learn(raw)
             if option:
                 if option.startswith("range=") and option != "range=0-*":
                     ranges.append(option)
                 attributes.setdefault(name, []).extend(values)
             else:
-                attributes[name] = values + attributes.get(name, []) if name in attributes else values
-        return attributes, ranges
+                attributes[name] = values + attributes[name] if name in attributes else values
+        return Entry(dn, attributes, cut=True, rest=max(map(_rest, ranges))) if ranges else Entry(dn, attributes)
 
     def _learn(self, raw: bytes) -> tuple[str, str]:
         kind, semicolon, option = raw.decode("ascii", "backslashreplace").lower().partition(";")
@@ -154,6 +150,43 @@ class EntryReader:
             self._names.clear()
         known = self._names[raw] = (kind, option or semicolon)
         return known
+
+
+def read_attribute(data: bytes, at: int, end: int) -> tuple[bytes, list[bytes], int]:
+    """Return (type, values, where the next one begins) of the PartialAttribute at `at`, which must end before `end`. Raises Garbled.
+
+    Every read spends its time here. So one of less than 128 octets, whose lengths are one octet each, is walked without a call; whatever
+    is not as expected is left to the plain reading.
+    """
+    try:
+        value = at + 4 + data[at + 3]
+        stop = at + 2 + data[at + 1]
+        short = data[at] == SEQUENCE and data[at + 1] < 0x80 and stop <= end
+        if short and data[at + 2] == OCTETS and data[value] == SET and value + 2 + data[value + 1] == stop:
+            values, value, kind = [], value + 2, data[at + 4 : value]
+            while value < stop and data[value] == OCTETS:
+                start = value + 2
+                value = start + data[value + 1]
+                values.append(data[start:value])
+            if value == stop:
+                return kind, values, stop
+    except IndexError:
+        pass
+    return read_attribute_plainly(data, at, end)
+
+
+def read_attribute_plainly(data: bytes, at: int, end: int) -> tuple[bytes, list[bytes], int]:
+    """Do as `read_attribute`, by the book: SEQUENCE { type OCTET STRING, vals SET OF OCTET STRING } (RFC 4511 section 4.1.7)."""
+    at, stop = content(data, at, end, SEQUENCE)
+    start, at = content(data, at, stop, OCTETS)
+    kind, values = data[start:at], []
+    at, last = content(data, at, stop, SET)
+    if last != stop:
+        raise Garbled("an attribute holds more than its type and its values")
+    while at < stop:
+        start, at = content(data, at, stop, OCTETS)
+        values.append(data[start:at])
+    return kind, values, stop
 
 
 def _rest(option: str) -> int:
@@ -177,10 +210,8 @@ def read_done(data: bytes, at: int, end: int, stop: int) -> Done:
     """Return the result between `at` and `end`, and the paged results control between there and `stop`. Raises Garbled."""
     parts = []
     cursor = at
-    for wanted in (0x0A, 0x04, 0x04):
-        tag, start, cursor = header(data, cursor, end)
-        if tag != wanted:
-            raise Garbled("a result is malformed")
+    for wanted in (ENUMERATED, OCTETS, OCTETS):
+        start, cursor = content(data, cursor, end, wanted)
         parts.append(data[start:cursor])
     code, matched, text = parts
     if not 1 <= len(code) <= 4:
@@ -200,21 +231,27 @@ def read_controls(data: bytes, at: int, limit: int) -> dict[bytes, bytes]:
     controls: dict[bytes, bytes] = {}
     if at >= limit:
         return controls
-    tag, at, end = header(data, at, limit)
-    while tag == 0xA0 and at < end:
-        _, inner, at = header(data, at, end)
-        _, start, inner = header(data, inner, at)
+    at, end = content(data, at, limit, _CONTROLS)
+    while at < end:
+        inner, at = content(data, at, end, SEQUENCE)
+        start, inner = content(data, inner, at, OCTETS)
         oid, value = data[start:inner], b""
-        while inner < at:  # the criticality, if any, then the value, if any
-            kind, start, inner = header(data, inner, at)
-            if kind == 0x04:
-                value = data[start:inner]
+        if inner < at and data[inner] == BOOLEAN:  # the criticality, which says nothing in an answer
+            _, inner = content(data, inner, at, BOOLEAN)
+        if inner < at:
+            start, inner = content(data, inner, at, OCTETS)
+            value = data[start:inner]
+        if inner != at:
+            raise Garbled("a control holds more than it may")
         controls.setdefault(oid, value)
     return controls
 
 
 def _cookie_of(value: bytes) -> bytes:
-    _, start, stop = header(value, 0, len(value))
-    _, _, size_end = header(value, start, stop)
-    _, start, after = header(value, size_end, stop)
+    """SEQUENCE { size INTEGER, cookie OCTET STRING }: read to the last octet, since an empty cookie says that a read is complete."""
+    at, stop = content(value, 0, len(value), SEQUENCE)
+    _, at = content(value, at, stop, INTEGER)
+    start, after = content(value, at, stop, OCTETS)
+    if not after == stop == len(value):
+        raise Garbled("the paged results control is malformed")
     return value[start:after]

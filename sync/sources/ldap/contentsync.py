@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sync.errors import CursorLost
 from sync.sources.ldap import ber, translate
-from sync.sources.ldap.ber import Entry, Garbled, header, read_controls
+from sync.sources.ldap.ber import BOOLEAN, ENUMERATED, OCTETS, SEQUENCE, SET, Entry, Garbled, content, header, read_controls
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.filters import ANYTHING
@@ -18,6 +18,8 @@ REQUEST = "1.3.6.1.4.1.4203.1.9.1.1"
 _STATE = b"1.3.6.1.4.1.4203.1.9.1.2"
 _DONE = b"1.3.6.1.4.1.4203.1.9.1.3"
 _INFO = b"1.3.6.1.4.1.4203.1.9.1.4"
+_NAME, _VALUE = 0x80, 0x81
+_NEW_COOKIE, _REFRESH_DELETE, _REFRESH_PRESENT, _ID_SET = 0x80, 0xA1, 0xA2, 0xA3
 _REFRESH_REQUIRED = 4096
 _UNWILLING = 53
 _ALSO_SYNC_UUIDS = ("entryuuid", "nsuniqueid")
@@ -46,7 +48,8 @@ class Poll:
         value = controls.get(_DONE)
         if value is None:
             raise CursorLost("cursor_lost", "the server ended the poll without saying that it was all")
-        self._cookie_in(value)
+        at, stop = content(value, 0, len(value), SEQUENCE)
+        self._cookie_in(value, at, stop)
 
     def _touch(self, raw: bytes) -> None:
         if len(raw) != 16:
@@ -56,45 +59,49 @@ class Poll:
             raise CursorLost("cursor_lost", f"more than {MOST_TOUCHED} entries have changed")
 
     def _state(self, value: bytes) -> None:
-        """SEQUENCE { state ENUMERATED, entryUUID OCTET STRING, cookie OCTET STRING OPTIONAL }."""
-        _, at, stop = header(value, 0, len(value))
-        _, start, at = header(value, at, stop)
+        """SEQUENCE { state ENUMERATED, entryUUID OCTET STRING, cookie OCTET STRING OPTIONAL }; each entry has one, or the answer is not to be
+        understood."""
+        at, stop = content(value, 0, len(value), SEQUENCE)
+        start, at = content(value, at, stop, ENUMERATED)
         state = value[start:at]
-        _, start, at = header(value, at, stop)
+        start, at = content(value, at, stop, OCTETS)
         if state != b"\0":  # 0 = present: as it was
             self._touch(value[start:at])
 
     def _notice(self, said: bytes) -> None:
         """IntermediateResponse { [0] name, [1] value }; of Sync Info Messages only new cookies and sets of the deleted matter."""
-        tag, start, at = header(said, 0, len(said))
-        if tag != 0x80 or said[start:at] != _INFO or at >= len(said):
+        start, at = content(said, 0, len(said), _NAME)
+        if said[start:at] != _INFO:
             return
-        _, start, at = header(said, at, len(said))
+        start, at = content(said, at, len(said), _VALUE)
         tag, inner, stop = header(said, start, at)
-        if tag == 0x80:
+        if tag == _NEW_COOKIE:
             self.cookie = said[inner:stop].decode("utf-8", "replace")
-        elif tag == 0xA3:
+        elif tag == _ID_SET:
             self._id_set(said, inner, stop)
-        elif tag in (0xA1, 0xA2):
-            self._cookie_in(said[start:at])
+        elif tag in (_REFRESH_DELETE, _REFRESH_PRESENT):
+            self._cookie_in(said, inner, stop)
+        else:
+            raise Garbled(f"a Sync Info Message of the kind {tag:02x}")
 
     def _id_set(self, said: bytes, at: int, stop: int) -> None:
-        """SEQUENCE { cookie OPTIONAL, refreshDeletes BOOLEAN DEFAULT FALSE, syncUUIDs SET OF OCTET STRING }."""
+        """SEQUENCE { cookie OCTET STRING OPTIONAL, refreshDeletes BOOLEAN DEFAULT FALSE, syncUUIDs SET OF OCTET STRING }."""
+        at = self._cookie_in(said, at, stop)
         deleted = False
-        while at < stop:
-            tag, start, at = header(said, at, stop)
-            if tag == 0x01:
-                deleted = said[start:at] != b"\0"
-            elif tag == 0x31 and deleted:
-                while start < at:
-                    _, first, start = header(said, start, at)
-                    self._touch(said[first:start])
+        if at < stop and said[at] == BOOLEAN:
+            start, at = content(said, at, stop, BOOLEAN)
+            deleted = said[start:at] != b"\0"
+        start, at = content(said, at, stop, SET)
+        while deleted and start < at:
+            first, start = content(said, start, at, OCTETS)
+            self._touch(said[first:start])
 
-    def _cookie_in(self, value: bytes) -> None:
-        _, at, stop = header(value, 0, len(value))
-        if at < stop and value[at] == 0x04:
-            _, start, at = header(value, at, stop)
-            self.cookie = value[start:at].decode("utf-8", "replace")
+    def _cookie_in(self, data: bytes, at: int, stop: int) -> int:
+        """Take the cookie that stands at `at`, if one does; return where the next element begins."""
+        if at < stop and data[at] == OCTETS:
+            start, at = content(data, at, stop, OCTETS)
+            self.cookie = data[start:at].decode("utf-8", "replace")
+        return at
 
 
 class ByContentSync:

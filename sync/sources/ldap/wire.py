@@ -22,6 +22,8 @@ BIGGEST_ENTRY = 4 * 1024 * 1024
 """Octets of an entry that are read; of a bigger one only the DN is kept."""
 BIGGEST_MESSAGE = 1024**3
 """Octets that are skipped of an entry that is too big; whoever sends more does not speak LDAP."""
+BIGGEST_ANSWER = 64 * 1024
+"""Octets of an answer to a bind or an extended request."""
 _CHUNK = 256 * 1024
 _DN_WITHIN = 64 * 1024
 
@@ -104,7 +106,7 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         """Receive one message; return it if it ends the answer."""
         length = self._await_message()
         if length > self.biggest_entry:
-            self.take(self._skip(length))
+            self.take(self._skip(length, message_id))
             return None
         data, begin = self._buffer, self._at
         self._at = stop = begin + length
@@ -113,7 +115,7 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
             self._refuse_other(number)
         if tag == ber.ENTRY:
             self.take(self._reader.read(data, at, end))
-            if self.overhear and end < stop:
+            if self.overhear:
                 self.overhear(tag, data[end:stop])
             return None
         if tag == ber.INTERMEDIATE:
@@ -126,7 +128,7 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         if tag == ber.DONE:
             self.done = ber.read_done(data, at, end, stop)
             return {"result": self.done.code, "description": "", "dn": "", "message": "", "referrals": None, "type": "searchResDone"}
-        return self._decode_other(data[begin:stop])
+        return self._decode_other(data[begin:stop], ber.read_done(data, at, end, stop))
 
     def _refuse_other(self, number: int) -> None:
         """Raise for a message that answers something else; number 0 is the server's good-bye (RFC 4511 section 4.4.1)."""
@@ -135,11 +137,16 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         self.close()
         raise translate.broken_off(self.address.url, None, self.address.read_timeout)
 
-    def _decode_other(self, message: bytes) -> dict[str, Any]:
+    def _decode_other(self, message: bytes, checked: Done) -> dict[str, Any]:
+        """Return the answer to a bind or an extended request, as ldap3 reads it; `checked` is the same, read by us."""
+        if len(message) > BIGGEST_ANSWER:  # ldap3 takes quadratic time for long numbers
+            raise Garbled(f"an answer of {len(message)} octets that is no entry")
         try:
             decoded: dict[str, Any] = self.decode_response_fast(decode_message_fast(message))
         except Exception as error:  # ldap3's decoder trusts its input: IndexError, KeyError, TypeError …
             raise Garbled("a malformed answer") from error
+        if decoded.get("result") != checked.code:  # it does not check lengths either
+            raise Garbled("a malformed answer")
         return decoded
 
     def _await_message(self) -> int:
@@ -163,15 +170,15 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
             have += len(parts[-1])
         return b"".join(parts)
 
-    def _skip(self, length: int) -> Entry:
+    def _skip(self, length: int, message_id: int) -> Entry:
         """Read past an entry that is too big, and return it with nothing but its DN."""
         if length > BIGGEST_MESSAGE:
             raise Garbled(f"a message of {length} octets")
         head = self._gather(min(length, _DN_WITHIN))
-        _, tag, at, _ = ber.open_message(head, 0, 2 * BIGGEST_MESSAGE)
-        if tag != ber.ENTRY:
+        number, tag, at, _ = ber.open_message(head, 0, length)
+        if number != message_id or tag != ber.ENTRY:
             raise Garbled(f"an answer of {length} octets that is no entry")
-        _, start, stop = ber.header(head, at, len(head))
+        start, stop = ber.content(head, at, len(head), ber.OCTETS)
         have = len(head)
         self._buffer, self._at = b"", 0
         while have < length:
