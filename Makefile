@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 TESTS  ?= tests
 WORKERS ?= 2
 
-.PHONY: help run test lint test-faults test-schema bench bench-changes lock clean
+.PHONY: help run test lint test-faults test-schema fuzz bench bench-changes lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in ev
 
 test-schema: $(VENV)/.tools  ## Schemathesis on the live API for ten minutes, with another seed each time
 	ROSTERD_SCHEMA_EXAMPLES=1000 ROSTERD_SCHEMA_SEED=$${ROSTERD_SCHEMA_SEED:-$$RANDOM} $(BIN)/python -m pytest -q --no-header $(TESTS)/schema
+
+fuzz: $(VENV)/.tools  ## ten million mutated LDAP messages through the decoder; FUZZ_CASES=, FUZZ_SEED=
+	$(BIN)/python -m tests.fuzz
 
 bench: $(VENV)/.tools  ## seconds and memory beside ldapsearch; BENCH_PEOPLE=100000
 	@bash tests/servers/install.sh python3-ldap
