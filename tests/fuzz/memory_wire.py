@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import ldap3
@@ -14,7 +15,7 @@ _ADDRESS = Address("ldap://memory", "memory", 389, None, 1.0, 60.0)
 class _Chunks:
     """As much of a socket as a Wire uses: it says what it was given, then hangs up."""
 
-    def __init__(self, chunks: list[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
 
     def recv(self, size: int) -> bytes:
@@ -30,7 +31,7 @@ class _Chunks:
 _connection: Any = ldap3.Connection(ldap3.Server("memory", get_info=ldap3.NONE), client_strategy=ldap3.SYNC)
 
 
-def wire_fed(chunks: list[bytes], biggest: int) -> Wire:
+def wire_fed(chunks: Iterable[bytes], biggest: int) -> Wire:
     """Return an open Wire that will receive these chunks; entries of more than `biggest` octets are too big for it."""
     wire = Wire(_connection, _ADDRESS)
     _connection.strategy, _connection.socket, _connection.closed = wire, _Chunks(chunks), False

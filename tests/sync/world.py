@@ -69,9 +69,13 @@ class World:
             self.store, self.vault, settings, self.policies, lambda source, groups: directory, lambda group: group, mint=self.mint
         )  # fmt: skip
 
-    def sync(self, name: str = "corp", *, mode: str = "full", dry_run: bool = False, only: str = "", expect: str = "succeeded") -> RunView:
+    def sync_any(self, name: str = "corp", *, mode: str = "full", dry_run: bool = False, only: str = "") -> RunView:
+        """Sync once and return how it ended, whatever that is."""
         run = runs.request(self.store, name, trigger="cli", requested_by="test", mode=mode, dry_run=dry_run, only=only)
-        ended = perform(self.setting(name), run.id)
+        return perform(self.setting(name), run.id)
+
+    def sync(self, name: str = "corp", *, mode: str = "full", dry_run: bool = False, only: str = "", expect: str = "succeeded") -> RunView:
+        ended = self.sync_any(name, mode=mode, dry_run=dry_run, only=only)
         assert ended.state == expect, ended
         return ended
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from sync.errors import CursorLost
 from sync.sources.ldap import ber, translate
-from sync.sources.ldap.ber import BOOLEAN, ENUMERATED, OCTETS, SEQUENCE, SET, Entry, Garbled, content, header, read_controls
+from sync.sources.ldap.ber import BOOLEAN, ENUMERATED, OCTETS, SEQUENCE, SET, Garbled, content, header, read_controls
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.filters import ANYTHING
-from sync.sources.ldap.following import MOST_TOUCHED
+from sync.sources.ldap.following import MOST_TOUCHED, refuse_too_big
 from sync.sources.ldap.root import Root
 
 REQUEST = "1.3.6.1.4.1.4203.1.9.1.1"
@@ -140,7 +140,7 @@ class ByContentSync:
         heard = Poll(cookie=cookie)
         asked = Search(place, wanted, ["1.1"], controls=[(REQUEST, True, _request(cookie))], overhear=heard.overhear)
         try:
-            done = self._line.search(asked, _ignore)
+            done = self._line.search(asked, refuse_too_big)  # the entries themselves say nothing here: each is read by its id later
         except CursorLost:
             self._line.close()  # the rest of the answer is still on its way
             raise
@@ -149,10 +149,6 @@ class ByContentSync:
             raise CursorLost("cursor_lost", f"the server {refused}: {translate.result_name(done.code)} {done.text}".strip())
         heard.end(done.controls)
         return frozenset(heard.touched), heard.cookie
-
-
-def _ignore(entry: Entry) -> None:
-    """The entries themselves say nothing here: each is read by its id later."""
 
 
 def _request(cookie: str) -> bytes:

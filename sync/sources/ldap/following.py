@@ -31,11 +31,18 @@ class Way(Protocol):
         """
 
 
+def refuse_too_big(entry: Entry) -> None:
+    """Raise CursorLost for an entry of which only the DN could be had: who it is must not be passed over in silence."""
+    if entry.too_big:
+        raise CursorLost("cursor_lost", f"an entry is too big to be read: {entry.dn}")
+
+
 def ids_of(line: Line, dialect: Dialect, asked: Search, look: Callable[[Entry], None] = lambda entry: None) -> frozenset[str]:
     """Return the ids of every entry of a search; each is shown to `look`. Raises CursorLost when that is not to be had, SourceUnavailable."""
     touched: set[str] = set()
 
     def take(entry: Entry) -> None:
+        refuse_too_big(entry)
         touched.update(one for one in dialect.ids_of(entry) if one)
         look(entry)
         if len(touched) > MOST_TOUCHED:

@@ -175,10 +175,10 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         if length > BIGGEST_MESSAGE:
             raise Garbled(f"a message of {length} octets")
         head = self._gather(min(length, _DN_WITHIN))
-        number, tag, at, _ = ber.open_message(head, 0, length)
+        number, tag, at, end = ber.open_message(head, 0, length)
         if number != message_id or tag != ber.ENTRY:
             raise Garbled(f"an answer of {length} octets that is no entry")
-        start, stop = ber.content(head, at, len(head), ber.OCTETS)
+        start, stop = ber.content(head, at, min(end, len(head)), ber.OCTETS)
         have = len(head)
         self._buffer, self._at = b"", 0
         while have < length:
