@@ -90,17 +90,26 @@ class Meddler:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
-                if self._tls:
-                    context = ssl.create_default_context()
-                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-                    server = context.wrap_socket(server)
-                for one in (client, server):
-                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._open += [client, server]
-                talk = _Talk(self, client, server)
-                threading.Thread(target=talk.forward_requests, daemon=True).start()
-                threading.Thread(target=talk.forward_answers, daemon=True).start()
+                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        self._open.append(client)
+        try:
+            server = socket.create_connection(self._target)
+            self._open.append(server)
+            if self._tls:
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                server = context.wrap_socket(server)
+                self._open.append(server)
+        except OSError:
+            _close(client)
+            return
+        for one in (client, server):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        talk = _Talk(self, client, server)
+        threading.Thread(target=talk.forward_requests, daemon=True).start()
+        talk.forward_answers()
 
 
 class _Talk:
