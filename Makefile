@@ -38,7 +38,7 @@ test-schema: $(VENV)/.tools  ## Schemathesis on the live API for ten minutes, wi
 fuzz: $(VENV)/.tools  ## ten million mutated LDAP messages through the decoder; FUZZ_CASES=, FUZZ_SEED=
 	$(BIN)/python -m tests.fuzz
 
-bench: $(VENV)/.tools  ## seconds and memory beside ldapsearch; BENCH_PEOPLE=100000
+bench: $(VENV)/.tools  ## seconds and memory beside ldapsearch; BENCH_PEOPLE=100000 BENCH_PARTS=readers
 	@bash tests/servers/install.sh python3-ldap
 	$(BIN)/python -m bench
 

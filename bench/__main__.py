@@ -2,7 +2,7 @@
 
 Prints a table and writes bench/results/latest.json. Ratios count; seconds depend on the machine. A wrong count fails, a slow one never does.
 BENCH_PEOPLE = how many people (100000), BENCH_LOOKUPS = how many lookups (20000), BENCH_PAGE = page size (1000), BENCH_SCIM = how many users of a
-SCIM provider (10000).
+SCIM provider (10000), BENCH_PARTS = which parts ("readers syncs lookups scim"; lookups need syncs).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tests.servers.slapd import Slapd
 PEOPLE = int(os.environ.get("BENCH_PEOPLE", "100000"))
 LOOKUPS = int(os.environ.get("BENCH_LOOKUPS", "20000"))
 PAGE = int(os.environ.get("BENCH_PAGE", "1000"))
+PARTS = set(os.environ.get("BENCH_PARTS", "readers syncs lookups scim").split())
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -62,22 +63,32 @@ def main() -> None:
             table = Table()
             (folder / "rosterd").mkdir()
             installation = Installation(folder / "rosterd", slapd, PAGE)
-            measure_syncs(table, slapd, installation, folder)
-            measure_lookups(table, installation)
-        (folder / "scim").mkdir()
-        for what, done in measure_scim(folder / "scim"):
-            table.add(what, done.seconds, done.peak)
+            floor = measure_floor(table, slapd, folder)
+            if "readers" in PARTS:
+                measure_readers(table, slapd, folder, floor)
+            if "syncs" in PARTS:
+                measure_syncs(table, slapd, installation, floor)
+            if "lookups" in PARTS:
+                measure_lookups(table, installation)
+        if "scim" in PARTS:
+            (folder / "scim").mkdir()
+            for what, done in measure_scim(folder / "scim"):
+                table.add(what, done.seconds, done.peak)
     RESULTS.mkdir(exist_ok=True)
     facts = {"people": PEOPLE, "lookups": LOOKUPS, "page": PAGE, "python": platform.python_version(), "cores": os.cpu_count(), "rows": table.rows}
     (RESULTS / "latest.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def measure_syncs(table: Table, slapd: Slapd, installation: Installation, folder: Path) -> None:
-    """Measure the read by ldapsearch and by ldap3, then rosterd's first sync (a key for each person) and one that finds nothing new."""
+def measure_floor(table: Table, slapd: Slapd, folder: Path) -> Measured:
+    """Measure the read by ldapsearch, which everything else is compared with."""
     floor = measure(ldapsearch(slapd, folder / "password", PAGE), folder / "ldapsearch.ldif", best_of=3)
     expect("entries of ldapsearch", floor.output.count("\ndn: ") + floor.output.startswith("dn: "), PEOPLE)
     table.add("ldapsearch, printing them (C)", floor.seconds, floor.peak, 1)
-    measure_readers(table, slapd, folder, floor)
+    return floor
+
+
+def measure_syncs(table: Table, slapd: Slapd, installation: Installation, floor: Measured) -> None:
+    """Measure rosterd's first sync (a key for each person), one that finds nothing new, and incremental ones."""
     done, run = installation.sync("--full")
     expect("people added", run["counts"]["added"], PEOPLE)
     expect("keys issued", run["counts"]["keys_issued"], PEOPLE)

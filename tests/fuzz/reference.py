@@ -162,7 +162,7 @@ def controls(raw: bytes) -> dict[bytes, bytes]:
 
 def polled(messages: list[Message]) -> tuple[set[str], str]:
     """Read the answer to a poll by content synchronisation (RFC 4533) that ends with a SearchResultDone: (ids touched, cookie).
-    Raises LookupError when nothing says that it was all."""
+    Raises LookupError when nothing says that it was all, the deleted included."""
     touched: set[str] = set()
     cookie = ""
     for read in messages:
@@ -178,7 +178,10 @@ def polled(messages: list[Message]) -> tuple[set[str], str]:
             found = done(read).controls
             if b"1.3.6.1.4.1.4203.1.9.1.3" not in found:
                 raise LookupError
-            return touched, _leading_cookie(the(0x30, found[b"1.3.6.1.4.1.4203.1.9.1.3"])[0], cookie)[0]
+            cookie, rest = _leading_cookie(the(0x30, found[b"1.3.6.1.4.1.4203.1.9.1.3"])[0], cookie)
+            if not rest or rest[0] != 0x01 or the(0x01, rest)[0] == b"\x00":
+                raise LookupError
+            return touched, cookie
     raise Bad("no end")
 
 

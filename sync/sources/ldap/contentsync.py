@@ -30,7 +30,8 @@ _ALSO_SYNC_UUIDS = ("entryuuid", "nsuniqueid")
 class Poll:
     """What one poll brought: the ids (entryUUID) that came, changed or went, and the next cookie.
 
-    Sets of entries that are merely *present* are left aside: a server that keeps no log of deletions would have us conclude from silence.
+    Sets of entries that are merely *present* are left aside, for nothing is concluded from silence: a server that names those instead of the
+    deleted, because it keeps no log of them, is asked for everything.
     """
 
     touched: set[str] = field(default_factory=set)
@@ -49,7 +50,8 @@ class Poll:
         if value is None:
             raise CursorLost("cursor_lost", "the server ended the poll without saying that it was all")
         at, stop = content(value, 0, len(value), SEQUENCE)
-        self._cookie_in(value, at, stop)
+        if not self._flag_in(value, self._cookie_in(value, at, stop), stop)[0]:
+            raise CursorLost("cursor_lost", "the server does not name the deleted: its log of them (olcSpSessionlog) is off, too short, or gone")
 
     def _touch(self, raw: bytes) -> None:
         if len(raw) != 16:
@@ -87,10 +89,7 @@ class Poll:
     def _id_set(self, said: bytes, at: int, stop: int) -> None:
         """SEQUENCE { cookie OCTET STRING OPTIONAL, refreshDeletes BOOLEAN DEFAULT FALSE, syncUUIDs SET OF OCTET STRING }."""
         at = self._cookie_in(said, at, stop)
-        deleted = False
-        if at < stop and said[at] == BOOLEAN:
-            start, at = content(said, at, stop, BOOLEAN)
-            deleted = said[start:at] != b"\0"
+        deleted, at = self._flag_in(said, at, stop)
         start, at = content(said, at, stop, SET)
         while deleted and start < at:
             first, start = content(said, start, at, OCTETS)
@@ -102,6 +101,14 @@ class Poll:
             start, at = content(data, at, stop, OCTETS)
             self.cookie = data[start:at].decode("utf-8", "replace")
         return at
+
+    @staticmethod
+    def _flag_in(data: bytes, at: int, stop: int) -> tuple[bool, int]:
+        """Return (refreshDeletes, which is FALSE unless it stands at `at`; where the next element begins)."""
+        if at < stop and data[at] == BOOLEAN:
+            start, at = content(data, at, stop, BOOLEAN)
+            return data[start:at] != b"\0", at
+        return False, at
 
 
 class ByContentSync:

@@ -87,14 +87,27 @@ def test_a_hidden_entry_is_no_deleted_one(slapd: Slapd) -> None:
     assert ask(corp(slapd), cursor).touched <= {person_id(4)}
 
 
-def test_a_restarted_server_names_changes_and_concludes_nothing_from_silence(slapd: Slapd) -> None:
-    """Without its log of deletions (kept in memory) a server sends who is present: that makes nobody touched who is not."""
+def test_a_server_that_lost_its_log_of_deletions_concludes_nothing_from_silence(slapd: Slapd) -> None:
+    """Without its log (kept in memory) a server sends who is present instead of who was deleted: that asks for a full read."""
     people = people_of(slapd, 30)
     cursor = read(corp(slapd)).proof.cursor
-    slapd.delete(people[0])
-    slapd.modify(people[1], sn="Other")
     slapd.restart()
-    assert ask(corp(slapd), cursor).touched == {person_id(2)}
+    assert ask(corp(slapd), cursor).touched == frozenset(), "nothing has changed, and the server knows"
+    slapd.modify(people[1], sn="Other")
+    assert ask(corp(slapd), cursor).touched == {person_id(2)}, "since the restart it has a log again"
+    slapd.delete(people[0])
+    slapd.restart()
+    assert "olcSpSessionlog" in lost(corp(slapd), cursor)
+
+
+def test_a_log_of_deletions_that_was_trimmed_asks_for_a_full_read(slapd: Slapd) -> None:
+    """A log of one entry cannot name three deleted people, nor do they go unnoticed."""
+    slapd.configure(SYNCPROV, olcSpSessionlog="1")
+    slapd.restart()
+    people = people_of(slapd, 30)
+    cursor = read(corp(slapd)).proof.cursor
+    slapd.delete(*people[:3])
+    assert "olcSpSessionlog" in lost(corp(slapd), cursor)
 
 
 def test_a_restored_server_loses_the_cursor(make_slapd: Callable[[], Slapd]) -> None:
