@@ -22,6 +22,7 @@ Table(
     Column("bare", Boolean, nullable=False),
     Column("person", LargeBinary, nullable=False),
     prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
 )
 Table(
     "staged_policy",
@@ -129,8 +130,8 @@ class Staging:
 
     def seen(self, connection: Connection) -> Iterator[tuple[str, bytes]]:
         """Yield (external id, fingerprint) sorted by id, byte order."""
-        for row in connection.execute(text("select external_id, fingerprint from staged order by external_id")):
-            yield row[0], row[1]
+        for batch in connection.execute(text("select external_id, fingerprint from staged order by external_id")).partitions(BATCH):
+            yield from batch
 
     def note(self, connection: Connection, verdicts: Sequence[tuple[str, str, bool]]) -> None:
         """Remember who is to be compared in full: (external id, user id, known)."""
@@ -189,9 +190,9 @@ def known_users(connection: Connection, source: str, only: Iterable[str] | None 
     """Yield every user of `source` sorted by external id, byte order; with `only`, just those external ids."""
     columns = 'select external_id, id, fingerprint, state, unproven_since is not null from "user" where source = :source'
     if only is None:
-        rows = connection.execute(text(f"{columns} order by external_id"), {"source": source})
-        for row in rows:
-            yield Known(row[0], row[1], row[2], row[3], bool(row[4]))
+        for batch in connection.execute(text(f"{columns} order by external_id"), {"source": source}).partitions(BATCH):
+            for external_id, user_id, fingerprint, state, unproven in batch:
+                yield Known(external_id, user_id, fingerprint, state, bool(unproven))
         return
     for external_id in sorted(set(only)):
         for row in connection.execute(text(f"{columns} and external_id = :id"), {"source": source, "id": external_id}):

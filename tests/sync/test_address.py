@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.address import MalformedAddress, normalise
+from sync.address import MalformedAddress, normalise, normalise_plainly
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,19 @@ def test_normalising_is_idempotent_or_refuses(local: str, domain: str) -> None:
     except MalformedAddress:
         return
     assert normalise(once) == once
+
+
+@given(
+    st.from_regex(r"[a-zA-Z0-9_.@-]{1,20}@?[a-zA-Z0-9.-]{0,20}\n?", fullmatch=True)
+    | st.text(max_size=30)
+    | st.integers(230, 260).map(lambda size: "x" * size + "@a.example")
+)
+def test_the_shorter_way_is_the_plain_one(text: str) -> None:
+    """Addresses that are returned as they are would have been the same after all the work."""
+    outcomes = []
+    for way in (normalise, normalise_plainly):
+        try:
+            outcomes.append(way(text))
+        except MalformedAddress as refusal:
+            outcomes.append(f"refused: {refusal}")
+    assert outcomes[0] == outcomes[1]

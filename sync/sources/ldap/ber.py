@@ -85,6 +85,9 @@ def header(data: bytes, at: int, limit: int) -> tuple[int, int, int]:
 
 def content(data: bytes, at: int, limit: int, wanted: int) -> tuple[int, int]:
     """Return (start, end of the content) of the element at `at`, which must have the tag `wanted` and end before `limit`. Raises Garbled."""
+    start = at + 2
+    if start <= limit and data[at] == wanted and (end := start + data[at + 1]) <= limit and end - start < 0x80:
+        return start, end  # as nearly always; in any other case it takes a second look
     tag, start, end = header(data, at, limit)
     if tag != wanted:
         raise Garbled(f"tag {tag:02x} where {wanted:02x} belongs")
@@ -132,7 +135,7 @@ class EntryReader:
         if stop != end:
             raise Garbled("an entry holds more than its DN and its attributes")
         attributes: dict[str, list[bytes]] = {}
-        ranges = list[str]()
+        ranges: list[str] = []
         while at < end:
             raw, values, at = read_attribute(data, at, end)
             name, option = self._names.get(raw) or self._learn(raw)

@@ -19,6 +19,7 @@ class StateReader:
         self._ends = [(attribute_key(name), moment) for name, moment in ends]
         self.attributes = list(dict.fromkeys([*(name for name, _ in locks), *(name for name, _ in ends)]))
         """The attributes to ask for."""
+        self._telling = frozenset(name for name, _ in (*self._locks, *self._ends))
         self._always = dialect.vendor.always
         self._always_key = attribute_key(self._always)
 
@@ -28,6 +29,8 @@ class StateReader:
 
     def enabled(self, entry: Entry) -> bool:
         """Return False if any lock or condition holds for any value: `attr=value` (compared without case) or `attr=*` (present)."""
+        if self._telling.isdisjoint(entry.attributes):  # as for most people
+            return True
         for name, holds in self._locks:
             listed = entry.attributes.get(name)
             if listed and any(map(holds, _texts(listed))):
@@ -36,6 +39,8 @@ class StateReader:
 
     def expires_at(self, entry: Entry) -> int | None:
         """Return when the entry expires, in milliseconds since the epoch, the earliest of several ends; None = never."""
+        if self._telling.isdisjoint(entry.attributes):
+            return None
         ends: list[int] = []
         for name, moment in self._ends:
             listed = entry.attributes.get(name)
