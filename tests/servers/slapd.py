@@ -164,6 +164,19 @@ class Slapd(Edits):
         self.load(person_ldif(number, where) for number in numbers)
         return [f"uid=u{number:06d},{where}" for number in numbers]
 
+    def back_up(self) -> str:
+        """Return the whole tree as LDIF, operational attributes included."""
+        command = [_slapd(), "-T", "cat", "-n", "1", "-F", "slapd.d"]
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
+
+    def restore(self, ldif: str) -> None:
+        """Put the tree back to what `back_up` returned; the server is restarted."""
+        self.stop()
+        for file in (self.folder / "db").iterdir():
+            file.unlink()
+        self._slapadd(1, ldif)
+        self.start()
+
     def _slapadd(self, database: int, ldif: str | Iterable[str], *options: str) -> None:
         command = [_slapd(), "-T", "add", "-n", str(database), "-F", "slapd.d", *options]
         with subprocess.Popen(command, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as tool:

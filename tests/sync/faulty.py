@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from sync import intake
 from sync.store.views import RunView
 from tests.servers.meddler import Meddler
 from tests.servers.slapd import Slapd, person_id
@@ -64,9 +67,17 @@ class Faulty:
 
 
 @contextmanager
+def without_samples() -> Iterator[None]:
+    """Let incremental runs look at nobody but those who are named: a sample of fifty would find whatever else changed here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "SAMPLE", 0)
+        yield
+
+
+@contextmanager
 def faulty(world: World, slapd: Slapd, **facts: object) -> Iterator[Faulty]:
     """Yield a world as `Faulty` describes it, with a meddler that behaves so far."""
-    with Meddler("127.0.0.1", slapd.port) as between:
+    with Meddler("127.0.0.1", slapd.port) as between, without_samples():
         scene = Faulty(world, slapd, between)
         connect(world, slapd, **{"urls": (between.url,), "page_size": 10, "read_timeout": 0.7} | facts)  # type: ignore[arg-type]
         world.sync()

@@ -64,8 +64,7 @@ CODES = {
 }
 
 
-@pytest.mark.parametrize("number", [1, 3])
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize(("code", "number"), [*((code, 2) for code in CODES), (11, 1), (80, 3)])
 def test_a_page_that_ends_with_an_error_fails_the_run(scene: Faulty, code: int, number: int) -> None:
     """Whichever page it is, and whatever the result: half a directory is an error, not a hundred leavers."""
     scene.between.change = end_with(page(number), code)
@@ -160,7 +159,7 @@ def test_entries_that_are_swallowed_on_the_way_are_no_leavers(scene: Faulty, los
     scene.agrees()
 
 
-@pytest.mark.parametrize("code", [1, 3, 4, 11, 50, 51, 52, 53, 80])
+@pytest.mark.parametrize("code", [3, 11, 50, 51, 80])
 def test_an_inquiry_that_is_not_answered_proves_no_departure(scene: Faulty, code: int) -> None:
     """When the question about somebody absent ends with any error, they are not missing, whatever else becomes of the run."""
     scene.between.change = end_with(lambda asked: asked.page == 0 and asked.base != "", code)

@@ -216,16 +216,14 @@ def second(which: Which) -> Which:
 @pytest.mark.parametrize(
     ("change", "state", "mode"),
     [
-        (end_with(second(NUMBERED), 4), "succeeded", "full"),
         (end_with(second(NUMBERED), 11), "succeeded", "full"),
         (end_with(NUMBERED, 53), "succeeded", "full"),
-        (without_controls(second(NUMBERED)), "succeeded", "full"),
         (entries(second(NUMBERED), with_value("description", b"x" * 10_000_000), 1), "succeeded", "full"),
         (end_with(second(NUMBERED), 51), "failed", ""),
         (hang_up(second(NUMBERED)), "failed", ""),
         (entries(second(NUMBERED), with_octet_before(b"CN=", 1), 1), "failed", ""),
     ],
-    ids=["size limit", "administrative limit", "unwilling", "no paging control", "ten megabytes", "busy", "closed", "a DN that is longer"],
+    ids=["administrative limit", "unwilling", "ten megabytes", "busy", "closed", "a DN that is longer"],
 )
 def test_a_domain_controller_that_breaks_off_among_the_changes(world: World, branch: Branch, change: Change, state: str, mode: str) -> None:
     """Read everything or fail: the leaver goes, the disabled lose their key, and nobody else does, with the fault or with the next run."""

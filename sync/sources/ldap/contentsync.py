@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from sync.sources.ldap.ber import BOOLEAN, ENUMERATED, OCTETS, SEQUENCE, SET, Ga
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.filters import ANYTHING
-from sync.sources.ldap.following import MOST_TOUCHED, refuse_too_big
+from sync.sources.ldap.following import MOST_TOUCHED, refuse_future, refuse_too_big
 from sync.sources.ldap.root import Root
 
 REQUEST = "1.3.6.1.4.1.4203.1.9.1.1"
@@ -129,6 +130,8 @@ class ByContentSync:
 
     def since(self, place: str, said: str) -> tuple[frozenset[str], str]:
         """Poll once."""
+        for moment in re.findall(r"\d{14}", said.partition("csn=")[2]):
+            refuse_future(f"{moment}Z")
         return self._poll(place, ANYTHING, said)
 
     def _ask_for_cookie(self, place: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from sync.errors import CursorLost, SourceIncomplete, SourceRefused
@@ -13,6 +15,12 @@ from sync.sources.ldap.paging import Walk
 
 MOST_TOUCHED = 200_000
 """Entries that one answer may name; of more than that, reading everything is quicker."""
+
+
+AHEAD = 300
+"""Seconds that the clock of a directory may be ahead of ours, as in Kerberos."""
+STAMP = "%Y%m%d%H%M%SZ"
+"""A GeneralizedTime to the second; texts of this form are ordered as the moments are."""
 
 
 class Way(Protocol):
@@ -29,6 +37,17 @@ class Way(Protocol):
 
         Raises CursorLost when the server cannot say all of it; SourceUnavailable.
         """
+
+
+def stamp_of(seconds: float) -> str:
+    """Return a moment, in seconds since 1970, as a GeneralizedTime."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).strftime(STAMP)
+
+
+def refuse_future(stamp: str) -> None:
+    """Raise CursorLost when a server's newest change lies in the future: once its clock is set right, what changes until then counts as older."""
+    if stamp > stamp_of(time.time() + AHEAD):
+        raise CursorLost("cursor_lost", f"the directory's newest change is of {stamp}, which is still to come: its clock or ours was set back")
 
 
 def refuse_too_big(entry: Entry) -> None:

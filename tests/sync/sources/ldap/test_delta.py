@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ from sync.errors import CursorLost
 from sync.settings import Attributes, GroupSearch, SourceSettings
 from sync.sources import open_source
 from sync.sources.ldap.delta import Position
+from sync.sources.ldap.following import stamp_of
 from tests.servers.slapd import Slapd, person_id
 from tests.servers.slapd_texts import DATABASE
 from tests.sync.sources.ldap.corp import corp, read
@@ -115,9 +118,10 @@ def test_a_restored_server_loses_the_cursor(make_slapd: Callable[[], Slapd]) -> 
     first, second = make_slapd(), make_slapd()
     people_of(second, 5)
     cursor = read(corp(second)).proof.cursor
-    newer = cursor.replace("csn=2", "csn=3")
+    newer = re.sub(r"csn=\d{14}", f"csn={stamp_of(time.time() + 60)[:-1]}", cursor)
     assert "newer than provider" in lost(corp(second), newer)
     assert "another server" in lost(corp(first), cursor)
+    assert "set back" in lost(corp(second), cursor.replace("csn=2", "csn=3"))
 
 
 @pytest.mark.parametrize("cursor", ["", "{", "null", '{"way": "other", "server": "", "places": {}}', '{"way": "timestamps"}'])
