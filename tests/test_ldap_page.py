@@ -99,6 +99,22 @@ def test_the_table_of_directories_names_tests_that_exist() -> None:
         assert re.search(rf"^def test_\w*{words}\w*\(", files[file], re.MULTILINE), (file, words)
 
 
+def test_the_table_of_faults_names_tests_that_exist() -> None:
+    """Every test that the last column of docs/faults.md names is there."""
+    root = Path(__file__).parent.parent
+    page = (root / "docs/faults.md").read_text()
+    files = {name: (root / path).read_text() for name, path in re.findall(r"`(\w+)` = (tests/[\w/]+\.py)", page)}
+    columns = [line.rpartition(" | ")[2] for line in page.splitlines() if line.startswith("| ")][1:]
+    named = [
+        (file, word)
+        for column in columns
+        for file, words in re.findall(r"`(\w+)` ((?:\w+(?:, )?)+)", column)
+        for word in words.strip(", ").split(", ")
+    ]
+    assert len(named) > 40
+    assert [(file, word) for file, word in named if not re.search(rf"^(def test_\w*{word}|{word} = )", files[file], re.MULTILINE)] == []
+
+
 SECTION = PAGE.partition("## Active Directory")[2].partition("\n## ")[0]
 
 
