@@ -145,10 +145,11 @@ class Commit:
                 "enabled again: meets the policy {} again",
             ),
         ):
-            for issued in given:
-                self._log_key("key_issued", issued, reason.format(issued.policy))
+            for batch in kept.batches(given):
+                for issued in batch:
+                    self._log_key("key_issued", issued, reason.format(issued.policy))
                 self._log.flush(self._connection)
-            self._tell(kind, ((issued.user_id, issued.key_id) for issued in given))
+                self._tell(kind, ((issued.user_id, issued.key_id) for issued in batch))
         withheld = self._picture.ruling.withheld
         stopping = [row for row in self._picture.leaving if Loss(row[1], "key") not in withheld]
         issuing.disable(self._connection, [key_id for key_id, _, _ in stopping], self._now)

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from sync.store.engine import Store, many
+from sync.store.kept import batches
 from sync.store.rows import decoded
 from sync.store.views import must_rfc3339
 
@@ -49,9 +50,10 @@ def record(connection: Connection, kind: str, by: str, now: int, **facts: Any) -
 
 
 def record_all(connection: Connection, kind: str, by: str, now: int, rows: Iterable[dict[str, Any]]) -> None:
-    """Record events of one kind, each with its own facts."""
+    """Record events of one kind, each with its own facts; any number of them."""
     blank = dict.fromkeys(_COLUMNS) | {"at": now, "kind": kind, "by": by}
-    many(connection, _INSERT, [{**blank, **row, "detail": _encoded(row.get("detail"))} for row in rows])
+    for batch in batches(rows):
+        many(connection, _INSERT, [{**blank, **row, "detail": _encoded(row.get("detail"))} for row in batch])
 
 
 def unread(store: Store, reader: str, most: int = 1000) -> list[Happening]:

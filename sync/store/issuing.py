@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, text
@@ -35,6 +35,10 @@ _DUE = (
     " where not k.renews and u.state = 'active' and u.email <> ''"
     " and not exists (select 1 from virtual_key v where v.user_id = u.id and v.policy = k.policy)"
 )
+_GIVEN = (
+    "select u.id, u.external_id, u.email, k.policy, k.policy, k.id from staged_key k"
+    ' join virtual_key v on v.id = k.id join "user" u on u.id = v.user_id where not k.renews'
+)
 _RENEWED = (
     'from staged_key s cross join virtual_key v cross join "user" u'
     " where v.id = s.id and u.id = v.user_id and s.renews and u.state = 'active' and u.email <> '' and v.enabled"
@@ -51,10 +55,9 @@ _REPLACE = "update virtual_key set sealed = :sealed, digest = :digest, expires_a
 _SWITCH_OFF = "update virtual_key set enabled = false, disabled_by = 'sync: long away', disabled_at = :now, policy = null where id = :id"
 
 
-def issue_staged(connection: Connection, source: str, now: int) -> list[Issued]:
-    """Give every staged key to its owner, if the owner is active and holds an address; return who got which."""
-    query = text(f"select u.id, u.external_id, u.email, k.policy, k.policy, k.id {_DUE}")
-    issued = [Issued(*row) for row in connection.execute(query, {"source": source})]
+def issue_staged(connection: Connection, source: str, now: int) -> Iterator[Issued]:
+    """Give every staged key to its owner, if the owner is active and holds an address; return who got which, as a stream: they may be all
+    the people of a directory."""
     connection.execute(
         text(
             "insert into virtual_key (id, user_id, name, policy, origin, sealed, digest, enabled, expires_at, created_at, created_by)"
@@ -62,7 +65,7 @@ def issue_staged(connection: Connection, source: str, now: int) -> list[Issued]:
         ),
         {"source": source, "now": now},
     )
-    return issued
+    return (Issued(*row) for batch in connection.execute(text(_GIVEN)).partitions(1000) for row in batch)
 
 
 def renew_staged(connection: Connection, now: int) -> list[Issued]:
