@@ -22,7 +22,6 @@ Table(
     Column("bare", Boolean, nullable=False),
     Column("person", LargeBinary, nullable=False),
     prefixes=["TEMPORARY"],
-    sqlite_with_rowid=False,
 )
 Table(
     "staged_policy",
