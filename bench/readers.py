@@ -54,7 +54,6 @@ OUR_READER = """
 import sys
 from pathlib import Path
 from sync.settings import Secret, SourceSettings
-from sync.sources import open_source
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.paging import Walk
 from sync.sources.ldap.vendors import OPENLDAP
@@ -71,6 +70,7 @@ if what == "entries":
     for _ in Walk(Line(settings, url), OPENLDAP).pages_of(Search(base, filter_text, attributes, page_size=int(page)), take):
         pass
 else:
+    from sync.sources import open_source
     with open_source(settings, ()).open() as reading:
         count = sum(len(page.persons) for page in reading.full())
 print(count)

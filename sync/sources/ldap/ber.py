@@ -110,15 +110,17 @@ def message_length(data: bytes, at: int) -> int:
     return int.from_bytes(data[at + 2 : at + 2 + octets], "big") + 2 + octets if have >= 2 + octets else 0
 
 
-def open_message(data: bytes, at: int, limit: int) -> tuple[int, int, int, int]:
-    """Return (message id, tag of the operation, start, end of its content) of the message at `at`, which ends by `limit`. Raises Garbled."""
-    at, stop = content(data, at, limit, SEQUENCE)
-    at, end = content(data, at, stop, INTEGER)
-    if not 1 <= end - at <= 5:
+def open_message(data: bytes, at: int, end: int) -> tuple[int, int, int, int]:
+    """Return (message id, tag of the operation, start, end of its content) of the message between `at` and `end`, whose length
+    `message_length` has told. Raises Garbled."""
+    if at + 2 > end:
+        raise Garbled("a message is cut off")
+    at += 2 if data[at + 1] < 0x80 else 2 + (data[at + 1] & 0x7F)
+    start, at = content(data, at, end, INTEGER)
+    if not 1 <= at - start <= 5:
         raise Garbled("a message has no id")
-    number = int.from_bytes(data[at:end], "big")
-    tag, at, end = header(data, end, stop)
-    return number, tag, at, end
+    number = int.from_bytes(data[start:at], "big")
+    return number, *header(data, at, end)
 
 
 class EntryReader:

@@ -104,7 +104,9 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
 
     def _receive_one(self, message_id: int) -> dict[str, Any] | None:
         """Receive one message; return it if it ends the answer."""
-        length = self._await_message()
+        length = ber.message_length(self._buffer, self._at)
+        if not length or self._at + length > len(self._buffer):
+            length = self._await_message()
         if length > self.biggest_entry:
             self.take(self._skip(length, message_id))
             return None
