@@ -170,18 +170,16 @@ def polled(messages: list[Message]) -> tuple[set[str], str]:
             value = controls(read.controls).get(b"1.3.6.1.4.1.4203.1.9.1.2", b"")
             state, rest = the(0x0A, the(0x30, value)[0])
             which, _ = the(0x04, rest)
-            if state != b"\x00":
-                touched.add(dashed(which))
+            if state == b"\x00":
+                raise LookupError
+            touched.add(dashed(which))
         elif read.tag == 0x79:
             cookie = _notice(read.body, touched, cookie)
         elif read.tag == 0x65:
             found = done(read).controls
             if b"1.3.6.1.4.1.4203.1.9.1.3" not in found:
                 raise LookupError
-            cookie, rest = _leading_cookie(the(0x30, found[b"1.3.6.1.4.1.4203.1.9.1.3"])[0], cookie)
-            if not rest or rest[0] != 0x01 or the(0x01, rest)[0] == b"\x00":
-                raise LookupError
-            return touched, cookie
+            return touched, _leading_cookie(the(0x30, found[b"1.3.6.1.4.1.4203.1.9.1.3"])[0], cookie)[0]
     raise Bad("no end")
 
 
@@ -201,7 +199,9 @@ def _notice(body: bytes, touched: set[str], cookie: str) -> str:
     if content and content[0] == 0x01:
         deletes, content = the(0x01, content)
     which, _ = the(0x31, content)
-    while which and deletes != b"\x00":
+    if which and deletes == b"\x00":
+        raise LookupError
+    while which:
         one, which = the(0x04, which)
         touched.add(dashed(one))
     return cookie

@@ -21,6 +21,7 @@ _DONE = b"1.3.6.1.4.1.4203.1.9.1.3"
 _INFO = b"1.3.6.1.4.1.4203.1.9.1.4"
 _NAME, _VALUE = 0x80, 0x81
 _NEW_COOKIE, _REFRESH_DELETE, _REFRESH_PRESENT, _ID_SET = 0x80, 0xA1, 0xA2, 0xA3
+_PRESENT = b"\0"
 _REFRESH_REQUIRED = 4096
 _UNWILLING = 53
 _ALSO_SYNC_UUIDS = ("entryuuid", "nsuniqueid")
@@ -31,8 +32,8 @@ _ALSO_SYNC_UUIDS = ("entryuuid", "nsuniqueid")
 class Poll:
     """What one poll brought: the ids (entryUUID) that came, changed or went, and the next cookie.
 
-    Sets of entries that are merely *present* are left aside, for nothing is concluded from silence: a server that names those instead of the
-    deleted, because it keeps no log of them, is asked for everything.
+    Nothing is concluded from silence: a server that names those who are merely *present*, because it has no log of the deleted, is asked for
+    everything.
     """
 
     touched: set[str] = field(default_factory=set)
@@ -51,8 +52,7 @@ class Poll:
         if value is None:
             raise CursorLost("cursor_lost", "the server ended the poll without saying that it was all")
         at, stop = content(value, 0, len(value), SEQUENCE)
-        if not self._flag_in(value, self._cookie_in(value, at, stop), stop)[0]:
-            raise CursorLost("cursor_lost", "the server does not name the deleted: its log of them (olcSpSessionlog) is off, too short, or gone")
+        self._cookie_in(value, at, stop)
 
     def _touch(self, raw: bytes) -> None:
         if len(raw) != 16:
@@ -68,11 +68,12 @@ class Poll:
         start, at = content(value, at, stop, ENUMERATED)
         state = value[start:at]
         start, at = content(value, at, stop, OCTETS)
-        if state != b"\0":  # 0 = present: as it was
-            self._touch(value[start:at])
+        if state == _PRESENT:
+            raise _names_nobody_deleted()
+        self._touch(value[start:at])
 
     def _notice(self, said: bytes) -> None:
-        """IntermediateResponse { [0] name, [1] value }; of Sync Info Messages only new cookies and sets of the deleted matter."""
+        """IntermediateResponse { [0] name, [1] value }; of Sync Info Messages new cookies and sets of the deleted are to be taken in."""
         start, at = content(said, 0, len(said), _NAME)
         if said[start:at] != _INFO:
             return
@@ -90,9 +91,14 @@ class Poll:
     def _id_set(self, said: bytes, at: int, stop: int) -> None:
         """SEQUENCE { cookie OCTET STRING OPTIONAL, refreshDeletes BOOLEAN DEFAULT FALSE, syncUUIDs SET OF OCTET STRING }."""
         at = self._cookie_in(said, at, stop)
-        deleted, at = self._flag_in(said, at, stop)
+        deleted = False
+        if at < stop and said[at] == BOOLEAN:
+            start, at = content(said, at, stop, BOOLEAN)
+            deleted = said[start:at] != b"\0"
         start, at = content(said, at, stop, SET)
-        while deleted and start < at:
+        if not deleted and start < at:
+            raise _names_nobody_deleted()
+        while start < at:
             first, start = content(said, start, at, OCTETS)
             self._touch(said[first:start])
 
@@ -103,13 +109,11 @@ class Poll:
             self.cookie = data[start:at].decode("utf-8", "replace")
         return at
 
-    @staticmethod
-    def _flag_in(data: bytes, at: int, stop: int) -> tuple[bool, int]:
-        """Return (refreshDeletes, which is FALSE unless it stands at `at`; where the next element begins)."""
-        if at < stop and data[at] == BOOLEAN:
-            start, at = content(data, at, stop, BOOLEAN)
-            return data[start:at] != b"\0", at
-        return False, at
+
+def _names_nobody_deleted() -> CursorLost:
+    return CursorLost(
+        "cursor_lost", "the server names who is present, not who was deleted: its log of them (olcSpSessionlog) is off, too short, or gone"
+    )
 
 
 class ByContentSync:
