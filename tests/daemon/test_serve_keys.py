@@ -15,6 +15,7 @@ import pytest
 from daemon.demo.responder import Responder
 from sync.vault import generate_key_line
 from tests.daemon.installation import ROOT, Installation, Running, wait_for
+from tests.servers.idp import Idp
 
 ADA = "ada.okafor@example.com"
 LOOKUP = f"/api/users/email/{ADA}/virtual-keys"
@@ -80,19 +81,26 @@ def test_the_encryption_key_is_changed_under_a_running_daemon(installation: Inst
 
 
 def test_a_person_who_is_disabled_is_refused_in_the_next_request(installation: Installation, responder: Responder) -> None:
-    """After the sync that says so the lookup shows inactive keys, the key itself is nobody's, and the device token shows them inactive."""
+    """After the sync that says so the lookup and the device token show inactive keys; the key itself, and a gateway's JWT for it, are nobody's."""
+    gateway = Idp()
+    (installation.folder / "gateway.jwks").write_text(gateway.jwks)
+    installation.configure(
+        more=f'\n[[auth.issuer]]\nissuer = "{gateway.issuer}"\naudience = "rosterd"\njwks_file = "gateway.jwks"\nmay = ["virtual-key"]\n'
+    )
     with installation.serve().ready() as daemon:
         installation.ended_runs(1)
         lookup = installation.token("lookup")
         found = daemon.get(LOOKUP, lookup).json()
-        key, device = {"x-api-key": found["virtual_keys"][0]["value"]}, installation.token("device", user_id=found["user_id"])
-        assert [daemon.get(ME, bearer).json() for bearer in (key, device)] == [found, found]
+        (hers,) = found["virtual_keys"]
+        key, device = {"x-api-key": hers["value"]}, installation.token("device", user_id=found["user_id"])
+        signed = {"Authorization": f"Bearer {gateway.token(vk=hers['id'])}"}
+        assert [daemon.get(ME, bearer).json() for bearer in (key, signed, device)] == [found, found, found]
         dn = next(entry.dn for entry in responder.tree.under(responder.people) if ADA in entry.attributes.get("mail", ()))
         responder.tree.modify(dn, pwdAccountLockedTime=["000001010000Z"])
         sync(installation, daemon)
         for bearer, path in ((lookup, LOOKUP), (device, ME)):
             assert [key["is_active"] for key in daemon.get(path, bearer).json()["virtual_keys"]] == [False]
-        assert daemon.get(ME, key).status_code == 401
+        assert [daemon.get(ME, bearer).status_code for bearer in (key, signed)] == [401, 401]
 
 
 def test_the_audit_file_is_told_what_anybody_does_to_keys(installation: Installation) -> None:
