@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from sync.directory import Person, Refused
 from sync.errors import RosterError
@@ -57,6 +61,22 @@ def describe_person(person: Person) -> str:
     addresses = ", ".join(email.spelt for email in person.emails) or "no address"
     state = "" if person.enabled else ", disabled"
     return f"{person.username or '(no user name)'}: {person.name or '(no name)'}, {addresses}{state} [{person.place or person.external_id}]"
+
+
+def judge_certificate(step: str, certificate: Mapping[str, Any], now: float, whose: str) -> Probed:
+    """Say until when a verified certificate, as ssl.SSLSocket.getpeercert() has it, is good. `now` in seconds since the epoch."""
+    ends = certificate.get("notAfter")
+    if not isinstance(ends, str):
+        return Probed(step, True, "verified")
+    left = ssl.cert_time_to_seconds(ends) - now
+    detail = f"verified; the certificate ends {datetime.fromtimestamp(now + left, UTC):%Y-%m-%d} (in {left / 86_400:.0f} days)"
+    return Probed(step, True, detail, f"Renew the {whose}'s certificate soon." if left < SOON else "")
+
+
+def judge_skew(skew: float, whose: str) -> Probed:
+    """Say by how many seconds a directory's clock is ahead of this machine's (behind: negative)."""
+    remedy = "" if abs(skew) <= SKEW else "Let both machines keep their time by NTP."
+    return Probed("clock", not remedy, f"the {whose}'s clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's", remedy)
 
 
 def failed(step: str, error: RosterError) -> Probed:

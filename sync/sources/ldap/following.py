@@ -15,8 +15,6 @@ from sync.sources.ldap.paging import Walk
 
 MOST_TOUCHED = 200_000
 """Entries that one answer may name; of more than that, reading everything is quicker."""
-
-
 AHEAD = 300
 """Seconds that the clock of a directory may be ahead of ours, as in Kerberos."""
 STAMP = "%Y%m%d%H%M%SZ"

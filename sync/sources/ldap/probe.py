@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,7 +23,7 @@ from sync.sources.ldap.rights import judge_rights
 from sync.sources.ldap.root import PAGED_RESULTS, Root, read_root, vendor_of
 from sync.sources.ldap.source import LdapSource
 from sync.sources.ldap.vendors import VENDORS, Vendor
-from sync.sources.probed import SHOWN, SKEW, SOON, Probed, Tally, describe_person, failed
+from sync.sources.probed import SHOWN, Probed, Tally, describe_person, failed, judge_certificate, judge_skew
 
 _REACH = {"unreachable", "unknown_host", "connect_timeout", "bad_url", "connection_lost", "read_timeout", "protocol_error"}
 
@@ -72,12 +71,7 @@ def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:
     step = f"tls {line.url}"
     if settings.tls == "plain":
         return Probed(step, True, "not used: what is read, and the password, cross the network in the clear", 'Set tls = "ldaps" or "starttls".')
-    ends = line.certificate.get("notAfter")
-    if not isinstance(ends, str):
-        return Probed(step, True, "verified")
-    left = ssl.cert_time_to_seconds(ends) - now
-    detail = f"verified; the certificate ends {datetime.fromtimestamp(now + left, UTC):%Y-%m-%d} (in {left / 86_400:.0f} days)"
-    return Probed(step, True, detail, "Renew the server's certificate soon." if left < SOON else "")
+    return judge_certificate(step, line.certificate, now, "server")
 
 
 def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float], kept: str) -> Iterator[Probed]:
@@ -127,8 +121,7 @@ def _judge_clock(root: Root, now: float) -> Probed:
     except ValueError:
         return Probed("clock", True, "the server does not tell its time; expiry dates are judged by this machine's clock")
     skew = told - now
-    remedy = "" if abs(skew) <= SKEW else "Let both machines keep their time by NTP."
-    return Probed("clock", not remedy, f"the server's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's", remedy)
+    return judge_skew(skew, "server")
 
 
 def _judge_changes(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) -> Probed:

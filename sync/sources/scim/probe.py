@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from sync.errors import RosterError, SourceError
 from sync.settings import SourceSettings
-from sync.sources.probed import SHOWN, SKEW, SOON, Probed, Tally, describe_person, failed
+from sync.sources.probed import SHOWN, Probed, Tally, describe_person, failed, judge_certificate, judge_skew
 from sync.sources.scim.discovery import Features, discover
 from sync.sources.scim.line import Line
 from sync.sources.scim.people import People
@@ -57,12 +55,7 @@ def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:
     step = f"tls {line.url}"
     if line.url.startswith("http:"):
         return Probed(step, True, "not used: what is read, and the credential, cross the network in the clear", "Use an https:// URL.")
-    ends = line.certificate.get("notAfter")
-    if not isinstance(ends, str):
-        return Probed(step, True, "verified")
-    left = ssl.cert_time_to_seconds(ends) - now
-    detail = f"verified; the certificate ends {datetime.fromtimestamp(now + left, UTC):%Y-%m-%d} (in {left / 86_400:.0f} days)"
-    return Probed(step, True, detail, "Renew the provider's certificate soon." if left < SOON else "")
+    return judge_certificate(step, line.certificate, now, "provider")
 
 
 def _judge_credential(settings: SourceSettings) -> Probed:
@@ -77,8 +70,7 @@ def _judge_clock(date: str, now: float) -> Probed:
         skew = parsedate_to_datetime(date).timestamp() - now
     except ValueError:
         return Probed("clock", True, "the provider does not tell its time")
-    remedy = "" if abs(skew) <= SKEW else "Let both machines keep their time by NTP."
-    return Probed("clock", not remedy, f"the provider's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's", remedy)
+    return judge_skew(skew, "provider")
 
 
 def _read(settings: SourceSettings, line: Line) -> Iterator[Probed]:
