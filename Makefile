@@ -67,5 +67,6 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.runtime
-	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@bash tests/servers/install.sh building $(BIN)/python
+	@CFLAGS=-O0 $(PIP) install --require-hashes --no-deps -r requirements.lock
 	@touch $@

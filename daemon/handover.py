@@ -49,4 +49,4 @@ def _renewed(source: SourceSettings, newest: SourceSettings | None) -> SourceSet
 
 def _without_secrets(source: SourceSettings) -> SourceSettings:
     oauth2 = source.oauth2 and replace(source.oauth2, client_secret=Secret(""))
-    return replace(source, password=None, token=None, oauth2=oauth2)
+    return replace(source, password=None, keytab_mark=None, token=None, oauth2=oauth2)

@@ -231,9 +231,9 @@ class _Attempt:
     def _secret_mark(self) -> str:
         """Return a keyed digest of what the bind uses: a new password, account or address is worth another try."""
         source = self._source
-        secret = source.password.reveal() if source.password else ""
-        who = source.bind_dn or source.username
-        return self._setting.vault.tag("bind", who.encode(), secret.encode(), "\0".join(source.urls).encode())
+        secret = source.password or source.keytab_mark
+        who = source.bind_dn or source.username or source.principal
+        return self._setting.vault.tag("bind", who.encode(), (secret.reveal() if secret else "").encode(), "\0".join(source.urls).encode())
 
     @contextmanager
     def _phase(self, clock: str, phase: str) -> Iterator[None]:
@@ -253,9 +253,11 @@ def _unexpected(cause: BaseException) -> RosterError:
 
 
 def _no_more_binds(source: SourceSettings) -> SourceRefused:
+    who = source.bind_dn or source.username or source.principal or "the client certificate"
+    password = f"password_file or {'bind_dn' if source.bind_dn else 'username'}"
+    keys = {"external": "cert_file", "gssapi": "keytab_file or principal"}.get(source.sasl, password)
     return SourceRefused(
         "invalid_credentials",
-        f"{source.name} refused the password of {source.bind_dn or source.username} {LAST_BIND} times; rosterd does not try again, so that the"
-        " account is not locked.",
-        f"Correct password_file or {'bind_dn' if source.bind_dn else 'username'}, then run `rosterd sync`.",
+        f"{source.name} refused {who} {LAST_BIND} times; rosterd does not try again, so that the account is not locked.",
+        f"Correct {keys}, then run `rosterd sync`.",
     )

@@ -89,8 +89,9 @@ class GuardSettings:
 class SourceSettings:
     """One `[[source]]`. `rank` is its place in the file (0 first); `parts` maps each key that decides who is read
     ("base", "filter", "attributes.emails" …) to a digest of its value, `digest` is one over all of them (rule 9).
-    An empty `filter` = the vendor's, for SCIM none. Timeouts in seconds. What stands below `domains` is for the kind that has it: LDAP
-    `attributes`, `groups` and `disabled_when`, SCIM `token`, `username` or `oauth2`."""
+    An empty `filter` = the vendor's, for SCIM none. `keytab_mark` changes when the keytab does. Timeouts in seconds.
+    What stands below `domains` is for the kind that has it: LDAP `attributes`, `groups` and `disabled_when`, SCIM `token`, `username` or
+    `oauth2`."""
 
     name: str
     kind: Literal["ldap", "scim", "scim-push"]
@@ -105,6 +106,9 @@ class SourceSettings:
     bind_dn: str = ""
     password: Secret | None = None
     sasl: str = ""
+    principal: str = ""
+    keytab_file: Path | None = None
+    keytab_mark: Secret | None = None
     bases: tuple[str, ...] = ()
     filter: str = ""
     page_size: int = 500

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from daemon.config.reader import Section
-from daemon.config.secretfiles import check_mode, one_line, place, read_secret
+from daemon.config.secretfiles import check_mode, one_line, place, read_octets, read_secret
 from daemon.config.values import Wrong
 from sync.settings import Secret
 
@@ -48,6 +49,10 @@ class Files:
         """Return a file that only its owner can read, for those who read it themselves (TLS keys)."""
         return self._try(section, key, _readable_secret, None)
 
+    def keytab_mark(self, section: Section, key: str) -> Secret | None:
+        """Return a digest of a keytab, by which another one is noticed; None where the key is empty."""
+        return self._try(section, key, _mark_of_keytab, NO_SECRET)
+
     def _try(self, section: Section, key: str, use: Callable[[Path], _T], otherwise: _T) -> _T | None:
         return self._try_one(section, key, section[key], use, otherwise)
 
@@ -84,6 +89,13 @@ def _readable(path: Path) -> Path:
     except OSError as error:
         raise Wrong(f"{path} cannot be read: {error.strerror}") from None
     return path
+
+
+def _mark_of_keytab(path: Path) -> Secret:
+    raw = read_octets(path)
+    if raw[:2] not in (b"\5\1", b"\5\2"):  # the versions of the format
+        raise Wrong(f"{path} is no keytab")
+    return Secret(hashlib.blake2b(raw).hexdigest())
 
 
 def _readable_secret(path: Path) -> Path:

@@ -31,6 +31,11 @@ def place(written: str, folder: Path) -> Path:
 
 def read_secret(path: Path) -> str:
     """Return the text of a secret file. Raises Wrong for one that is missing, empty, too large, or that others can read."""
+    return _decode(path, read_octets(path))
+
+
+def read_octets(path: Path) -> bytes:
+    """Return what a secret file holds, whatever that is. Raises Wrong for one that is missing, too large, or that others can read."""
     descriptor = _open(path)
     try:
         status = os.fstat(descriptor)
@@ -39,12 +44,11 @@ def read_secret(path: Path) -> str:
         check_mode(path, status)
         if status.st_size > LARGEST:
             raise Wrong(f"{path} is larger than {LARGEST // 1024} KiB; is it the right file?")
-        raw = os.read(descriptor, LARGEST + 1)
+        return os.read(descriptor, LARGEST + 1)
     except OSError as error:
         raise Wrong(f"{path} cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
-    return _decode(path, raw)
 
 
 def check_mode(path: Path, status: os.stat_result) -> None:

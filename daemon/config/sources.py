@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,8 +16,8 @@ from daemon.config.reader import Section
 from sync.settings import Attributes, GroupSearch, GuardSettings, ScheduleSettings, SourceSettings
 
 _AS_WRITTEN = (
-    "name", "kind", "urls", "vendor", "tls", "allow_plaintext", "bind_dn", "sasl", "page_size",
-    "connect_timeout", "read_timeout", "domains",
+    "name", "kind", "urls", "vendor", "tls", "allow_plaintext", "bind_dn", "sasl", "principal",
+    "page_size", "connect_timeout", "read_timeout", "domains",
 )  # fmt: skip
 
 
@@ -33,6 +34,8 @@ def build_source(section: Section, rank: int, files: Files) -> SourceSettings:
         cert_file=files.path(section, "cert_file"),
         key_file=files.secret_path(section, "key_file"),
         password=files.secret(section, "password_file"),
+        keytab_file=files.secret_path(section, "keytab_file"),
+        keytab_mark=files.keytab_mark(section, "keytab_file"),
         attributes=_attributes(section.tables["attributes"]),
         groups=_groups(section.tables["groups"]),
         disabled_when=section.tables["disabled"]["when"],
@@ -106,10 +109,11 @@ def _url_mistake(url: str, scheme: str) -> str:
 
 
 def _check_bind(section: Section) -> None:
-    if section["sasl"] == "external":
-        _check_external(section)
-    else:
-        _check_password(section)
+    {"external": _check_external, "gssapi": _check_gssapi}.get(section["sasl"], _check_password)(section)
+    if section["sasl"] != "gssapi":
+        for key in ("principal", "keytab_file"):
+            if section[key]:
+                section.problem(key, 'is for sasl = "gssapi" alone; set that, or take it out')
     if bool(section["cert_file"]) != bool(section["key_file"]):
         section.problem("cert_file" if section["key_file"] else "key_file", "is missing; cert_file and key_file go together")
     if section["tls"] == "plain" and (section["ca_file"] or section["cert_file"]):
@@ -133,6 +137,19 @@ def _check_external(section: Section) -> None:
         section.problem("tls", 'is "plain", and sasl = "external" needs the client certificate that only TLS carries')
     elif not section["cert_file"]:
         section.problem("cert_file", 'is missing; sasl = "external" binds by it')
+
+
+def _check_gssapi(section: Section) -> None:
+    for key in ("bind_dn", "password_file"):
+        if section[key]:
+            section.problem(key, 'stands beside sasl = "gssapi", where principal and keytab_file say who binds; take it out')
+    for key in ("principal", "keytab_file"):
+        if not section[key] and key not in section.wrong:
+            section.problem(key, 'is missing; sasl = "gssapi" binds by it')
+    if section["tls"] == "plain" and not section["allow_plaintext"]:
+        section.problem("tls", 'is "plain": nothing after the bind would be protected; use "ldaps" or "starttls", or set allow_plaintext = true')
+    if find_spec("gssapi") is None:
+        section.problem("sasl", 'is "gssapi", and its package is not installed: pip install "rosterd[gssapi]", into the environment of rosterd')
 
 
 def _bases(section: Section) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ Read = Callable[[object], Any]
 
 CENTURY = 36_500 * 86_400
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PRINCIPAL = re.compile(r"[^\s@\\]+@[^\s@\\]+")
 _ATTRIBUTE = re.compile(r"([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)(;[A-Za-z0-9-]+)*")
 _VALUE = r'(?:\\.|"[^"]*"|[^\\",+;<>])*'
 _PAIR = rf"\s*(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)\s*={_VALUE}"
@@ -38,6 +39,13 @@ def some(value: object) -> str:
     """Read a text that says something."""
     if not text(value).strip():
         raise Wrong("is empty")
+    return text(value)
+
+
+def principal(value: object) -> str:
+    """Read a Kerberos principal with its realm, or nothing."""
+    if text(value) and not _PRINCIPAL.fullmatch(text(value)):
+        raise Wrong('must be written with its realm: "rosterd@CORP.EXAMPLE.COM"')
     return text(value)
 
 

@@ -1,26 +1,36 @@
 #!/usr/bin/env bash
 # Install the programs that the tests run for real (OpenLDAP, Samba, curl …), without starting or enabling any of them.
 # Does nothing when all are there; packages named as arguments come too. Needs apt-get and root, or a sudo that asks for no password.
+# `building PYTHON` installs instead what it takes to build the one Python package that comes as source only (gssapi).
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
 packages=()
 need() { command -v "$1" >/dev/null || packages+=("$2"); }  # COMMAND PACKAGE
-need slapd slapd
-need ldapsearch ldap-utils
-need ns-slapd 389-ds-base
-need curl curl
-need openssl openssl
-need nginx nginx
-need systemd-analyze systemd
-need dash dash
-need original-awk original-awk
-need busybox busybox
-need shellcheck shellcheck
-need samba samba-ad-dc
-provision=/usr/share/samba/setup/provision.ldif
-[ -e $provision ] || packages+=(samba-ad-provision)
-need chromium chromium
+need_servers() {
+  need slapd slapd
+  need ldapsearch ldap-utils
+  need ns-slapd 389-ds-base
+  need curl curl
+  need openssl openssl
+  need nginx nginx
+  need systemd-analyze systemd
+  need dash dash
+  need original-awk original-awk
+  need busybox busybox
+  need shellcheck shellcheck
+  need samba samba-ad-dc
+  provision=/usr/share/samba/setup/provision.ldif
+  [ -e $provision ] || packages+=(samba-ad-provision)
+  need chromium chromium
+  compgen -G '/usr/lib/*/sasl2/libgssapiv2.so' >/dev/null || packages+=(libsasl2-modules-gssapi-mit)
+}
+need_to_build() {  # PYTHON
+  need cc gcc
+  need krb5-config libkrb5-dev
+  "$1" -c 'import pathlib, sysconfig as s; pathlib.Path(s.get_path("include"), "Python.h").stat()' 2>/dev/null || packages+=(python3-dev)
+}
+if [ "${1:-}" = building ]; then need_to_build "$2" && shift 2; else need_servers; fi
 for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || packages+=("$package"); done
 [ ${#packages[@]} = 0 ] && exit 0
 

@@ -18,12 +18,12 @@ import ldap3
 
 from tests.servers.samba_rights import OWNER_CONTROL, SD_CONTROL, owned_by, with_ace
 
-__all__ = ["Samba", "SambaFailed"]
+__all__ = ["Samba", "SambaFailed", "tool"]
 
 REALM = "corp.example.com"
 PASSWORD = "Correct-horse.7"
 _SUFFIX = ",".join(f"DC={label}" for label in REALM.split("."))
-_PORTS = (389, 636, 3268, 3269)
+_PORTS = (88, 464, 389, 636, 3268, 3269)
 _PATH = "/usr/sbin:/usr/bin:/usr/local/samba/sbin:/usr/local/samba/bin:" + os.environ.get("PATH", "")
 _NORMAL = 512
 _SHOW_DELETED = ("1.2.840.113556.1.4.417", True, None)
@@ -34,7 +34,7 @@ class SambaFailed(Exception):
 
 
 class Samba:
-    """One domain controller of corp.example.com, of which only the LDAP server runs. Everything is under `folder`.
+    """One domain controller of corp.example.com, of which the LDAP server and the key distribution centre run. Everything is under `folder`.
 
     Samba's ports cannot be moved, so it has an address of its own in 127.0.0.0/8, another one whenever that is taken. Its people stand
     in branches, one for each test (tests/servers/branch.py). Bind accounts: `reader` (an ordinary user), `undertaker` (may also list
@@ -78,7 +78,7 @@ class Samba:
         """Provision the domain."""
         if os.geteuid():
             raise SambaFailed("Samba's domain controller listens on ports below 1024 and needs root: run the tests as root, or with sudo")
-        command = [_tool("samba-tool"), "domain", "provision", f"--targetdir={self.folder}", "--server-role=dc", "--dns-backend=NONE"]
+        command = [tool("samba-tool"), "domain", "provision", f"--targetdir={self.folder}", "--server-role=dc", "--dns-backend=NONE"]
         command += [f"--realm={REALM}", "--domain=CORP", f"--adminpass={PASSWORD}", "--host-name=dc1", "--host-ip=127.0.0.1"]
         # File rights in a file of their own: not every file system has room for them.
         options = ["vfs objects=dfs_samba4 acl_xattr xattr_tdb", f"posix:eadb={self.folder}/rights.tdb"]
@@ -108,10 +108,12 @@ class Samba:
 
     def _try_start(self) -> bool:
         _make_certificate(self.folder, self.address)
-        options = [f"interfaces={self.address}/8", "bind interfaces only=yes", "server services=ldap", f"log file={self.folder}/log"]
+        options = [f"interfaces={self.address}/8", "bind interfaces only=yes", "server services=ldap kdc", f"log file={self.folder}/log"]
         options += [f"pid directory={self.folder}", f"ncalrpc dir={self.folder}/ncalrpc"]
+        # Kerberos binds over TLS, which is all the protection they need; passwords still only over TLS.
+        options += ["ldap server require strong auth=allow_sasl_over_tls"]
         options += [f"tls {kind}file={self.folder}/server.{end}" for kind, end in (("key", "key"), ("cert", "crt"), ("ca", "crt"))]
-        command = [_tool("samba"), "--foreground", "--no-process-group", "--model=single", f"--configfile={self.folder}/etc/smb.conf"]
+        command = [tool("samba"), "--foreground", "--no-process-group", "--model=single", f"--configfile={self.folder}/etc/smb.conf"]
         with (self.folder / "samba.err").open("wb") as errors:
             command += [f"--option={option}" for option in options]
             self._process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
@@ -270,7 +272,8 @@ def _run(command: list[str]) -> None:
         raise SambaFailed(f"{Path(command[0]).name}: {done.stdout[-1000:]}{done.stderr[-2000:]}")
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """Return where a program of Samba is. Raises SambaFailed."""
     found = shutil.which(name, path=_PATH)
     if found is None:
         raise SambaFailed(f"{name} is not installed: bash tests/servers/install.sh")

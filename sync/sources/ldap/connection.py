@@ -15,9 +15,9 @@ from sync.errors import SourceError, SourceRefused
 from sync.settings import SourceSettings
 from sync.sources.ldap import translate
 from sync.sources.ldap.ber import Done, Entry
+from sync.sources.ldap.binding import bind, options_of
 from sync.sources.ldap.wire import BIGGEST_ENTRY, Address, Wire
 
-_WHO_AM_I = "1.3.6.1.4.1.4203.1.11.3"
 _START_TLS = "1.3.6.1.4.1.1466.20037"
 _SCOPES = {"entry": ldap3.BASE, "subtree": ldap3.SUBTREE}
 
@@ -46,7 +46,7 @@ class Line:
         self.settings = settings
         self.references = 0
         self.bound_as = settings.bind_dn
-        """The DN of the bind account, "" when anonymous or not known (RFC 4532 tells it where a certificate decides)."""
+        """The bind account, "" when anonymous or not known: its DN, on Active Directory perhaps its principal name."""
         self.used_at = time.monotonic()
         self._address = address_of(settings, url)
         self._connection, self._wire = _connection(settings, self._address)
@@ -68,15 +68,7 @@ class Line:
                 self._wire.secure(tls_context(self.settings))
             except OSError as error:
                 raise translate.unreachable(self.url, error) from error
-        self._connection.bind(read_server_info=False)
-        result = self._connection.result
-        if result["result"]:
-            who = self.settings.bind_dn or ("the client certificate" if self.settings.sasl else "an anonymous bind")
-            raise translate.refusal(f"{self.url} refuses {who}", result["result"], result["message"])
-        if self.settings.sasl:
-            self._connection.extended(_WHO_AM_I)
-            told = (self._connection.result.get("responseValue") or b"").decode("utf-8", "replace")
-            self.bound_as = told.removeprefix("dn:") if told.startswith("dn:") else ""
+        self.bound_as = bind(self._connection, self.settings, self.url, self._address.host)
 
     @property
     def is_open(self) -> bool:
@@ -130,12 +122,6 @@ def _connection(settings: SourceSettings, address: Address) -> tuple[Any, Wire]:
     server = ldap3.Server(address.host, address.port, get_info=ldap3.NONE, allowed_referral_hosts=[], connect_timeout=address.connect_timeout)
     connection = ldap3.Connection(
         server,
-        user=settings.bind_dn or None,
-        # As octets: ldap3 would put a text through SASLprep, and a password that ldapsearch may use would be another one.
-        authentication=ldap3.SASL if settings.sasl else None,
-        sasl_mechanism=ldap3.EXTERNAL if settings.sasl else None,
-        sasl_credentials="" if settings.sasl else None,  # an empty answer at once, for none would make the server ask (RFC 4422 appendix A)
-        password=settings.password.reveal().encode() if settings.bind_dn and settings.password else None,
         auto_referrals=False,
         auto_range=False,
         check_names=False,
@@ -143,6 +129,7 @@ def _connection(settings: SourceSettings, address: Address) -> tuple[Any, Wire]:
         return_empty_attributes=False,
         receive_timeout=address.read_timeout,
         read_only=True,
+        **options_of(settings),
     )
     wire = Wire(connection, address)
     connection.strategy = wire

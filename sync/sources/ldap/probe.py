@@ -61,10 +61,17 @@ def _connect(settings: SourceSettings, url: str, now: float) -> Iterator[Probed]
     with closing(Line(settings, url)) as line:
         yield Probed(f"reach {url}", True, "answers")
         yield _judge_tls(settings, line, now)
-        by = "by the client certificate, " if settings.sasl else ""
-        yield Probed(
-            f"bind {url}", True, f"{by}as {line.bound_as}" if line.bound_as else f"{by}as somebody it does not name" if by else "anonymously"
-        )
+        yield _judge_bind(settings, line)
+
+
+def _judge_bind(settings: SourceSettings, line: Line) -> Probed:
+    who = f"as {line.bound_as}" if line.bound_as else "anonymously"
+    if settings.sasl == "external":
+        who = f"by the client certificate, as {line.bound_as or 'somebody it does not name'}"
+    if settings.sasl == "gssapi":
+        who = f"by Kerberos as {settings.principal}"
+        who += f", which is {line.bound_as}" if line.bound_as != settings.principal else ""
+    return Probed(f"bind {line.url}", True, who)
 
 
 def _judge_tls(settings: SourceSettings, line: Line, now: float) -> Probed:

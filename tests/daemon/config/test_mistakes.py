@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ ADDED = [
     ("domains = ['a.example', 'a.example']", "[[source]] corp: domains: names something twice"),
     ("bases = ['dc=other']", "[[source]] corp: bases: stands beside base; write all of them into bases"),
     ("vendor = 'novell'", '[[source]] corp: vendor: must be one of "auto", "openldap", "389ds", "freeipa", "ad", "generic"'),
-    ("sasl = 'gssapi'", '[[source]] corp: sasl: "gssapi" is not available yet'),
+    ("principal = 'r@CORP'", '[[source]] corp: principal: is for sasl = "gssapi" alone; set that, or take it out'),
+    ("principal = 'r'", '[[source]] corp: principal: must be written with its realm: "rosterd@CORP.EXAMPLE.COM"'),
     ("connect_timeout = 10", "[[source]] corp: connect_timeout: must be a text in quotes, not a number"),
     ("connect_timeout = '10'", '[[source]] corp: connect_timeout: must be a number and a unit: "90s", "5m", "24h", "90d"'),
     ("connect_timeout = '0s'", "[[source]] corp: connect_timeout: must be longer than nothing and shorter than a century"),
@@ -140,7 +142,14 @@ _EXTERNAL = 'sasl = "external"\ncert_file = "jwt.secret"\nkey_file = "jwt.secret
 _BIND_DN, _PASSWORD = 'bind_dn = "cn=sync,dc=example,dc=com"', 'password_file = "ldap.password"'
 _SAYS_WHO = 'stands beside sasl = "external", where the client certificate says who binds; take it out'
 
+_GSSAPI = 'sasl = "gssapi"\nprincipal = "rosterd@CORP.EXAMPLE.COM"\nkeytab_file = '
+_KERBEROS = 'stands beside sasl = "gssapi", where principal and keytab_file say who binds; take it out'
+
 REPLACED = [
+    (_PASSWORD, f'{_GSSAPI}"corp.keytab"', f"[[source]] corp: bind_dn: {_KERBEROS}"),
+    (_BIND_DN, f'{_GSSAPI}"corp.keytab"', f"[[source]] corp: password_file: {_KERBEROS}"),
+    (f"{_BIND_DN}\n{_PASSWORD}", f'{_GSSAPI}""', '[[source]] corp: keytab_file: is missing; sasl = "gssapi" binds by it'),
+    (f"{_BIND_DN}\n{_PASSWORD}", f'{_GSSAPI}"jwt.secret"', "[[source]] corp: keytab_file: {folder}/jwt.secret is no keytab"),
     (_PASSWORD, _EXTERNAL, f"[[source]] corp: bind_dn: {_SAYS_WHO}"),
     (_BIND_DN, _EXTERNAL, f"[[source]] corp: password_file: {_SAYS_WHO}"),
     (f"{_BIND_DN}\n{_PASSWORD}", 'sasl = "external"', '[[source]] corp: cert_file: is missing; sasl = "external" binds by it'),
@@ -291,3 +300,23 @@ def test_a_signing_key_is_as_secret_as_any_other(folder: Any, replaced: Callable
     folder.secret("jwt.key", "hunter2")
     (problem,) = folder.problems(small=small)
     assert problem.startswith("[keys] jwt_key_file: holds no private key (PEM); `openssl genpkey") and "hunter2" not in problem
+
+
+def test_a_keytab_is_a_secret_file_and_its_package_an_extra(folder: Any, replaced: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readable by others it is refused; another keytab is noticed; nothing crosses the network in the clear by accident; the extra may be missing."""
+    good = replaced(f"{_BIND_DN}\n{_PASSWORD}", f'{_GSSAPI}"corp.keytab"')
+    keys = folder.secret("corp.keytab", "\5\2one")
+    first = folder.load(small=good).sources[0]
+    assert (first.principal, first.keytab_file) == ("rosterd@CORP.EXAMPLE.COM", keys)
+    folder.secret("corp.keytab", "\5\2two")
+    assert folder.load(small=good).sources[0].keytab_mark != first.keytab_mark
+    plain = good.replace("ldaps://", "ldap://").replace("[[source]]", '[[source]]\ntls = "plain"')
+    assert "nothing after the bind would be protected" in folder.problems(small=plain)[0]
+    assert folder.load("allow_plaintext = true", small=plain)
+    keys.chmod(0o644)
+    (said,) = folder.problems(small=good)
+    assert "corp.keytab can be read or changed by others (mode 0644)" in said
+    keys.chmod(0o600)
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    (said,) = folder.problems(small=good)
+    assert 'its package is not installed: pip install "rosterd[gssapi]"' in said
