@@ -10,6 +10,8 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,17 @@ class DirsrvTree(Edits):
         with self.connect() as connection:
             connection.search(self.suffix, "(objectClass=*)", ldap3.SUBTREE, attributes=["*", "aci", "nsUniqueId"])
             return str(connection.response_to_ldif())
+
+    @contextmanager
+    def without_content_sync(self) -> Iterator[None]:
+        """Let nobody use the control, on the whole server, as an administrator would who has not thought of it."""
+        feature = "oid=1.3.6.1.4.1.4203.1.9.1.1,cn=features,cn=config"
+        (rules,) = self.search("(objectClass=*)", "aci", base=feature)
+        self.modify(feature, aci=[])
+        try:
+            yield
+        finally:
+            self.modify(feature, aci=rules["raw_attributes"]["aci"])
 
     def add_people(self, count: int) -> None:
         """Add numbered people to the base, on one connection."""

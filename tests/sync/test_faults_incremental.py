@@ -11,7 +11,6 @@ from sync.settings import Attributes
 from tests.fuzz.mutate import SYNC_INFO
 from tests.servers import liar
 from tests.servers.branch import Branch
-from tests.servers.dirsrv import DirsrvTree
 from tests.servers.meddler import DONE, Asked, Change, Meddler
 from tests.servers.meddling import (
     Which,
@@ -29,7 +28,6 @@ from tests.servers.meddling import (
 from tests.servers.slapd import Slapd, person_id
 from tests.sync.faulty import PEOPLE, Faulty, faulty
 from tests.sync.test_with_samba import connect as connect_domain
-from tests.sync.test_with_slapd import connect
 from tests.sync.world import World
 
 
@@ -243,31 +241,3 @@ def test_a_domain_controller_that_breaks_off_among_the_changes(world: World, bra
         assert world.sync_any(mode="incremental").state == "succeeded"
         world.sync()
         assert [world.keys(f"p{number:02d}@example.com")[0][1] for number in range(14)] == [False, False] + [True] * 12
-
-
-# -- 389 Directory Server ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        (end_with(lambda asked: asked.page == 2, 4), "size_limit"),
-        (end_with(lambda asked: asked.page == 2, 80), "directory_refused"),
-        (without_controls(lambda asked: asked.page == 2), "paging_control_missing"),
-        (hang_up(lambda asked: asked.page == 2), "connection_lost"),
-    ],
-    ids=["size limit", "other", "no paging control", "closed"],
-)
-def test_a_389_directory_server_that_breaks_off(world: World, dirsrv: DirsrvTree, change: Change, code: str) -> None:
-    """The run fails, everybody is as before, and the next one is right."""
-    dirsrv.add_people(12)
-    with Meddler("127.0.0.1", dirsrv.port) as between:
-        connect(world, dirsrv, urls=(between.url,), page_size=5)
-        world.sync()
-        before = world.store.query('select * from "user" order by id', {})
-        between.change = change
-        run = world.sync_any()
-        assert (run.state, run.error.code if run.error else "") == ("failed", code)
-        assert world.store.query('select * from "user" order by id', {}) == before
-        between.behave()
-        assert world.sync().counts["unchanged"] == 12

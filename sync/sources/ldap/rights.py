@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ def judge_rights(line: Line, dialect: Dialect, mapper: Mapper, root: Root, first
     yield from _judge_sight(line, dialect, mapper)
     yield from _judge_departures(line, dialect, first)
     if not dialect.vendor.rights:
-        yield Probed("writing", True, f"{dialect.vendor.name} does not tell what an account may change: see that this one may change nothing")
+        yield _leave_writing_open(line, dialect, first)
         return
     told = _effective_rights(line, dialect, [*mapper.attributes, _HASHES], first.place)
     if told is None:
@@ -77,6 +78,15 @@ def _judge_departures(line: Line, dialect: Dialect, first: Person) -> Iterator[P
         return
     graves = ", by a tombstone where the account may see one" if dialect.vendor.tombstones else ""
     yield Probed("departures", True, f"the directory says plainly that an entry is not there{graves}: departures can be proven")
+
+
+def _leave_writing_open(line: Line, dialect: Dialect, first: Person) -> Probed:
+    """Say that only an administrator can tell what the account may change: to find out from here would take a write, if only one meant to fail."""
+    why = f"{dialect.vendor.name} does not tell what an account may change, and rosterd never tries: see that this one may change nothing"
+    if dialect.vendor.acl_tool and line.bound_as:
+        command = dialect.vendor.acl_tool.format(account=shlex.quote(line.bound_as), place=shlex.quote(first.place))
+        why += f" (on the server, `{command}` tells)"
+    return Probed("writing", True, why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Vendor:
     finds what was deleted and is kept for a while, where the account may see it, and `shows_deleted` the control that this takes;
     `rights`: the control that tells what the bind account may do; `own_limits`: the attributes of its entry that hold its limits.
     `discloses`: how the account, {account}, is allowed to hear that an entry is not there, or to see the deleted ones in {graveyard}.
+    `acl_tool`: the command that tells an administrator what {account} may change of {place}, where the server does not tell the account itself.
     `follows_by`: by which ways it can be asked what has changed, the best first (see delta.py).
     `limits`: says how the limits of an account are lifted, given its DN; `follows`: one sentence for `rosterd check`, what this
     choice means.
@@ -46,6 +47,7 @@ class Vendor:
     tombstones: str = ""
     shows_deleted: str = ""
     rights: str = ""
+    acl_tool: str = ""
     own_limits: tuple[str, ...] = ()
     filter: str = "(objectClass=inetOrgPerson)"
     group_filter: str = "(objectClass=groupOfNames)"
@@ -72,6 +74,7 @@ OPENLDAP = Vendor(
     locks=(("pwdAccountLockedTime", exactly("000001010000Z")),),
     expiry=(("shadowExpire", end_of_day),),
     limits=limits.on_openldap,
+    acl_tool="slapacl -D {account} -b {place} entry/write mail/write",
     discloses="Give {account} the right `read` on that entry itself, which includes `disclose`.",
     follows="a permanent ppolicy lock (pwdAccountLockedTime = 000001010000Z) disables, a temporary one does not; shadowExpire is the expiry date",
 )

@@ -9,12 +9,9 @@ import pytest
 
 from sync.errors import CursorLost
 from sync.sources import open_source
-from sync.sources.ldap.contentsync import REQUEST
 from sync.sources.ldap.delta import Position
 from tests.servers.dirsrv import DirsrvTree
 from tests.sync.sources.ldap.corp import corp, read
-
-FEATURE = f"oid={REQUEST},cn=features,cn=config"
 
 
 def test_whoever_came_changed_moved_or_went_is_named(dirsrv: DirsrvTree) -> None:
@@ -49,11 +46,9 @@ def test_a_cookie_of_somebody_else_or_of_another_time_is_lost(dirsrv: DirsrvTree
 
 @pytest.fixture
 def without_content_sync(dirsrv: DirsrvTree) -> Iterator[None]:
-    """Let nobody use the control, as an administrator would who has not thought of it."""
-    (rules,) = dirsrv.search("(objectClass=*)", "aci", base=FEATURE)
-    dirsrv.modify(FEATURE, aci=[])
-    yield
-    dirsrv.modify(FEATURE, aci=rules["raw_attributes"]["aci"])
+    """Let nobody use the control."""
+    with dirsrv.without_content_sync():
+        yield
 
 
 @pytest.mark.usefixtures("without_content_sync")

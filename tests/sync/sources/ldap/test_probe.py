@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -124,3 +127,16 @@ class _At(Slapd):
     @property
     def url(self) -> str:
         return self._url
+
+
+def test_whether_it_may_write_is_never_tried_out(slapd: Slapd) -> None:
+    """OpenLDAP does not tell: check says so, and gives an administrator the line that does, with names that no shell takes for anything else."""
+    slapd.add_person("o'$(id)", displayName="Ann")
+    slapd.set_acl(f'to * by dn.exact="{slapd.bind_dn}" read')
+    writing = _probe(corp(slapd))["writing"]
+    assert (writing.ok, writing.remedy) == (True, "")
+    assert "rosterd never tries" in writing.detail
+    tool, *arguments = shlex.split(writing.detail.split("`")[1])
+    command = [str(shutil.which(tool, path="/usr/sbin")), "-F", "slapd.d", *arguments]
+    done = subprocess.run(command, cwd=slapd.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert "write access to entry: DENIED\nwrite access to mail: DENIED\n" in done.stdout
