@@ -30,12 +30,21 @@ url = "https://two.example/scim"
 token_url = "https://login.example/token"
 client_id = "rosterd"
 client_secret_file = "secret"
+
+[[source]]
+name = "three"
+kind = "ldap"
+urls = ["ldaps://three.example"]
+base = "dc=three"
+sasl = "gssapi"
+principal = "rosterd@THREE.EXAMPLE"
+keytab_file = "keytab"
 """
 
 
 def write(folder: Path, text: str = CONFIG, **secrets: str) -> Path:
     """Write a configuration and its secrets."""
-    told = {"jwt.secret": "s" * 48, "token": "token-1", "secret": "secret-1"} | secrets
+    told = {"jwt.secret": "s" * 48, "token": "token-1", "secret": "secret-1", "keytab": "\5\2one"} | secrets
     for name, value in told.items():
         (folder / name).write_text(value)
         (folder / name).chmod(0o600)
@@ -44,14 +53,15 @@ def write(folder: Path, text: str = CONFIG, **secrets: str) -> Path:
 
 
 def test_tokens_and_client_secrets_are_the_newest(tmp_path: Path) -> None:
-    """A rotated token or client secret needs no reload, and travels to the child."""
+    """A rotated token, client secret or keytab needs no reload, and travels to the child."""
     (tmp_path / "vault.keys").write_text(generate_key_line())
     (tmp_path / "vault.keys").chmod(0o600)
     accepted = load(write(tmp_path))
-    write(tmp_path, token="token-2", secret="secret-2")
-    one, two = pickle.loads(pack(with_newest_passwords(accepted))).sources  # noqa: S301
+    write(tmp_path, token="token-2", secret="secret-2", keytab="\5\2two")
+    one, two, three = pickle.loads(pack(with_newest_passwords(accepted))).sources  # noqa: S301
     assert one.token == Secret("token-2")
     assert two.oauth2.client_secret == Secret("secret-2")
+    assert three.keytab_mark == load(accepted.path).sources[2].keytab_mark != accepted.sources[2].keytab_mark
 
 
 def test_a_secret_never_goes_to_another_provider(tmp_path: Path) -> None:
