@@ -149,7 +149,7 @@ def _check_gssapi(section: Section) -> None:
     if section["tls"] == "plain" and not section["allow_plaintext"]:
         section.problem("tls", 'is "plain": nothing after the bind would be protected; use "ldaps" or "starttls", or set allow_plaintext = true')
     if find_spec("gssapi") is None:
-        section.problem("sasl", 'is "gssapi", and its package is not installed: pip install "rosterd[gssapi]", into the environment of rosterd')
+        section.problem("sasl", 'is "gssapi", and the package it takes is not installed: pip install gssapi, into the environment of rosterd')
 
 
 def _bases(section: Section) -> tuple[str, ...]:

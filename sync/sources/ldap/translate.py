@@ -24,7 +24,7 @@ _REFUSALS = {
     13: ("stronger_auth_required", "Use tls = \"ldaps\" or \"starttls\": the directory accepts passwords only over TLS."),
     34: ("invalid_dn", "Correct the DN in the configuration."),
     48: ("stronger_auth_required", "Set bind_dn and password_file: the directory does not answer without."),
-    49: ("invalid_credentials", "Correct bind_dn or password_file, or the client certificate where `sasl` says so."),
+    49: ("invalid_credentials", "Correct bind_dn or password_file, or whatever `sasl` binds by."),
     50: ("insufficient_access", "Give the bind account the right to search and read there, and check that its password needs no change."),
 }  # fmt: skip
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from gssapi.raw import ChannelBindings
 
-from sync.errors import SourceRefused, SourceUnavailable
+from sync.errors import ConfigError, SourceRefused, SourceUnavailable
 from sync.settings import Secret as Hidden
 from sync.settings import SourceSettings
+from sync.sources import open_source
 from sync.sources.ldap.probe import probe
 from tests.servers.branch import Branch
 from tests.servers.kerberos import Realm, keytab, stuck_clock
@@ -119,6 +120,15 @@ def test_the_package_may_be_missing(realm: Realm, branch: Branch, monkeypatch: p
     monkeypatch.setitem(sys.modules, "gssapi", None)
     assert refused(corp_ad(branch, **by_kerberos(realm))) == "kerberos_missing"
     assert read(corp_ad(branch)).persons == []
+
+
+def test_kerberos_without_its_keys_or_in_the_clear_is_a_mistake(known: Realm) -> None:
+    """Neither without a keytab, nor beside a bind DN, nor without TLS unless that is said twice."""
+    good = {"urls": ("ldaps://dc1",), "bases": ("dc=x",), **by_kerberos(known)}
+    assert open_source(SourceSettings("corp", "ldap", 0, **good))
+    for changes in ({"keytab_file": None}, {"principal": ""}, {"bind_dn": "cn=x"}, {"tls": "plain", "urls": ("ldap://dc1",)}):
+        with pytest.raises(ConfigError):
+            open_source(SourceSettings("corp", "ldap", 0, **(good | changes)))
 
 
 # -- OpenLDAP -------------------------------------------------------------------------------------------------------------
