@@ -49,4 +49,4 @@ def bind(connection: Any, settings: SourceSettings, url: str, host: str) -> str:
 def _told(connection: Any) -> str:
     connection.extended(_WHO_AM_I)
     told = (connection.result.get("responseValue") or b"").decode("utf-8", "replace")
-    return told.removeprefix("dn:") if told.startswith("dn:") else ""
+    return told.removeprefix("dn:").strip() if told.startswith("dn:") else ""  # 389 says "dn: cn=…"

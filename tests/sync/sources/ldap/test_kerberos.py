@@ -16,6 +16,7 @@ from sync.settings import SourceSettings
 from sync.sources import open_source
 from sync.sources.ldap.probe import probe
 from tests.servers.branch import Branch
+from tests.servers.dirsrv import Dirsrv
 from tests.servers.kerberos import Realm, keytab, stuck_clock
 from tests.servers.liar import Liar
 from tests.servers.samba import Samba
@@ -183,3 +184,21 @@ def corp_ad_at(server: Liar, realm: Realm) -> SourceSettings:
     """Return a source on a server that only seems to be ldap/localhost."""
     facts = {"tls": "plain", "allow_plaintext": True, "bases": ("dc=x",), "urls": (server.url.replace("127.0.0.1", "localhost"),)}
     return SourceSettings("corp", "ldap", 0, **facts, **by_kerberos(realm))  # type: ignore[arg-type]
+
+
+# -- 389 Directory Server -------------------------------------------------------------------------------------------------
+
+
+def test_a_389_is_read_with_a_keytab_alone(realm: Realm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The principal is the entry that the server maps it to, whose rights check then asks for."""
+    monkeypatch.setenv("KRB5_KTNAME", str(realm.keytab_of("ldap/localhost")))
+    with Dirsrv(tmp_path).prepare() as server:
+        tree = server.start().plant()
+        names = {"nsSaslMapRegexString": f"^{PRINCIPAL}$", "nsSaslMapBaseDNTemplate": tree.bind_dn, "nsSaslMapFilterTemplate": "(objectClass=*)"}
+        tree.add("cn=sync,cn=mapping,cn=sasl,cn=config", objectClass=["top", "nsSaslMapping"], nsSaslMapPriority="1", **names)
+        tree.add_people(3)
+        settings = corp(tree, urls=(tree.url.replace("127.0.0.1", "localhost"),), **by_kerberos(realm))
+        found = {step.step.partition(" ")[0]: step for step in probe(settings)}
+        assert found["bind"].detail == f"by Kerberos as {PRINCIPAL}, which is {tree.bind_dn}"
+        assert all(step.ok for step in found.values())
+        assert found["writing"].detail.startswith("the bind account may change nothing")
