@@ -10,6 +10,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 TESTS  ?= tests
 WORKERS ?= 2
 
+unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time
+
 .PHONY: help run test lint test-faults test-schema fuzz bench bench-changes lock clean
 
 help:  ## list the targets
