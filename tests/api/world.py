@@ -26,6 +26,7 @@ from sync.store import sources
 from sync.store.engine import open_store
 from sync.store.tables import Claim, User, VirtualKey
 from sync.vault import Vault, generate_key_line, mint_value
+from tests.stores import lay_store
 
 SECRET = Secret("newest-secret-of-the-issuer-0123456789abcdef")
 OLDER = Secret("older-secret-of-the-issuer-0123456789abcdefg")
@@ -38,7 +39,7 @@ class Company:
     def __init__(self, folder: Path, settings: ApiSettings = SETTINGS) -> None:
         self.folder = folder
         self.settings = settings
-        self.store = open_store(StoreSettings(f"sqlite:///{folder / 'rosterd.db'}"))
+        self.store = open_store(StoreSettings(f"sqlite:///{lay_store(folder / 'rosterd.db')}"))
         self.vault = Vault.parse(Secret(generate_key_line() + "\n"))
         self.audit = AuditLog(folder / "audit.jsonl", 86_400)
         self.stopping = asyncio.Event()

@@ -19,6 +19,7 @@ from sync.store.engine import Store, open_store
 from sync.store.lease import reap
 from sync.vault import generate_key_line
 from tests.servers.slapd import Slapd
+from tests.stores import lay_store
 from tests.sync.dying_child import Order
 
 TIMES = int(os.environ.get("ROSTERD_KILLS", "5"))
@@ -33,7 +34,7 @@ class Victim:
     def __init__(self, folder: Path, slapd: Slapd) -> None:
         self.slapd, self.folder = slapd, folder
         (folder / "vault.keys").write_text(generate_key_line())
-        self.store: Store = open_store(StoreSettings(f"sqlite:///{folder / 'store.db'}"))
+        self.store: Store = open_store(StoreSettings(f"sqlite:///{lay_store(folder / 'store.db')}"))
         sources.declare(self.store, [SourceSettings("corp", "ldap", 0)], (Policy("default"),))
 
     def order(self, phase: str = "", beat: int = 0) -> Order:

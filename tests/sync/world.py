@@ -12,6 +12,7 @@ from sync.store import lookup, runs, sources
 from sync.store.engine import Store, open_store
 from sync.store.views import ChangeView, RunView
 from sync.vault import Mint, Vault, generate_key_line, mint_value
+from tests.stores import lay_store
 from tests.sync.memory import Directory
 
 DAY = 86_400_000
@@ -36,7 +37,7 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
-        self.path = path / "rosterd.db"
+        self.path = lay_store(path / "rosterd.db")
         self.settings_of_store = StoreSettings(f"sqlite:///{self.path}")
         self.store: Store = open_store(self.settings_of_store, clock=self.clock)
         self.key_line = generate_key_line()

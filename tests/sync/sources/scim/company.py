@@ -18,6 +18,7 @@ from sync.store import people, runs, sources
 from sync.store.engine import open_store
 from sync.store.views import ChangeView, RunView, UserView
 from sync.vault import Secret, Vault, generate_key_line
+from tests.stores import lay_store
 
 
 def settings_of(url: str, **changed: Any) -> SourceSettings:
@@ -32,7 +33,7 @@ class Company:
     def __init__(self, url: str, folder: Path, **changed: Any) -> None:
         self.settings = settings_of(url, **changed)
         self.policies: tuple[Policy, ...] = (Policy("default"),)
-        self.store = open_store(StoreSettings(f"sqlite:///{folder / 'rosterd.db'}"))
+        self.store = open_store(StoreSettings(f"sqlite:///{lay_store(folder / 'rosterd.db')}"))
         self.vault = Vault.parse(Secret(generate_key_line() + "\n"))
 
     def __enter__(self) -> Company:
