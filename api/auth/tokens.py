@@ -16,7 +16,7 @@ from sync.ids import new_jti
 from sync.settings import Secret
 from sync.store import lookup, people, tokens
 from sync.store.engine import Store
-from sync.store.tables import Token
+from sync.store.tokens import NewToken
 from sync.store.views import TokenView
 
 ROLES = ("admin", "operator", "lookup", "device", "scim")
@@ -67,18 +67,18 @@ def make_row(
     cidr: str | None = None,
     max_users: int | None = None,
     source: str | None = None,
-) -> Token:
+) -> NewToken:
     """Return the row of a token about to be issued, as `issue_token` is asked for it; nothing is stored yet. Raises InvalidRequest."""
     _check(role, ttl, label, user_id=user_id, source=source, max_users=max_users)
     domain, cidr = _checked_domain(role, domain), _checked_cidr(role, cidr)
     now = store.now() // 1000 * 1000
-    return Token(
+    return NewToken(
         jti=new_jti(), role=role, user_id=user_id, source=source, label=label, domain=domain, cidr=cidr, max_users=max_users,
         issued_at=now, issued_by=by, expires_at=now + ttl * 1000,
     )  # fmt: skip
 
 
-def sign(row: Token, settings: ApiSettings) -> str:
+def sign(row: NewToken, settings: ApiSettings) -> str:
     """Return the JWT of a token's row, signed with the newest secret."""
     optional = {"sub": row.user_id, "source": row.source, "domain": row.domain, "cidr": row.cidr, "max_users": row.max_users}
     claims: dict[str, Any] = {

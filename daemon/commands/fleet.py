@@ -18,7 +18,7 @@ from daemon.commands.lines import check_readable, read_csv, read_text, text_of
 from daemon.commands.opening import Opened, caller
 from daemon.printing import print_json, safe, warn
 from sync.errors import InvalidRequest, RosterError
-from sync.store.tables import Token
+from sync.store.tokens import NewToken
 
 BATCH = 1000
 """Lines issued in one transaction."""
@@ -67,7 +67,7 @@ def issue_fleet(
     return 6 if any(line.outcome == "refused" for line in report) else 0
 
 
-def _prepare(place: Opened, number: int, fields: dict[str, Any], ttl: int, known: set[tuple[str, str]] | None) -> tuple[Line, Token | None]:
+def _prepare(place: Opened, number: int, fields: dict[str, Any], ttl: int, known: set[tuple[str, str]] | None) -> tuple[Line, NewToken | None]:
     """Return what is to become of a line, and the row of its token if it is to have one."""
     from api.auth.tokens import find_bearer, make_row
     from api.values import parse_duration
@@ -106,7 +106,7 @@ def _write(target: IO[str], lines: list[Line]) -> None:
         raise InvalidRequest("output_unwritable", why, "Make room, then go on with --skip-existing.") from None
 
 
-def _sign(place: Opened, done: list[tuple[Line, Token | None]]) -> None:
+def _sign(place: Opened, done: list[tuple[Line, NewToken | None]]) -> None:
     """Sign the tokens of a batch into their lines."""
     from api.auth.tokens import sign
     from sync.store.views import must_rfc3339

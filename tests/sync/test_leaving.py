@@ -6,7 +6,6 @@ import pytest
 
 from sync.errors import Conflict, NotFound
 from sync.store import adopting, forgetting, keychanges, keys, lookup, people, sources, tokens
-from sync.store.tables import Token
 from tests.sync.world import World
 
 BY = "cli:admin"
@@ -116,7 +115,7 @@ def test_an_erased_user_leaves_nothing_but_an_id(world: World) -> None:
     user = world.lookup("p7@corp.example").user_id
     value = world.keys("p7@corp.example")[0][0]
     now = world.clock.now
-    tokens.add(world.store, [Token(jti="d1", role="device", user_id=user, issued_at=now, issued_by=BY, expires_at=now + 10**9)])
+    tokens.add(world.store, [tokens.NewToken(jti="d1", role="device", user_id=user, issued_at=now, issued_by=BY, expires_at=now + 10**9)])
     with pytest.raises(Conflict, match="still shows this user"):
         forgetting.erase(world.store, user, BY)
     person = world.directory.people.pop("id-p7")

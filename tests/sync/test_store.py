@@ -23,7 +23,7 @@ from sync.store import addresses, forgetting, holds, keychanges, keyring, keys, 
 from sync.store.backup import backup
 from sync.store.engine import open_store
 from sync.store.keychanges import Stamp, Wanted
-from sync.store.tables import SQLModel, Token
+from sync.store.tables import SQLModel
 from sync.vault import Vault, generate_key_line
 from tests.sync.world import World
 
@@ -271,7 +271,7 @@ def test_a_token_stands_until_revoked_or_expired(world: World) -> None:
     world.directory.add("ann", "ann@corp.example")
     world.sync()
     now = world.clock.now
-    tokens.add(world.store, [Token(jti="j1", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now + 1000)])
+    tokens.add(world.store, [tokens.NewToken(jti="j1", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now + 1000)])
 
     def stands() -> bool:
         return lookup.by_address(world.store, "ann@corp.example", token=lookup.Shown("j1", "lookup")).token_ok
@@ -279,7 +279,7 @@ def test_a_token_stands_until_revoked_or_expired(world: World) -> None:
     assert stands()
     tokens.revoke(world.store, "j1", "cli:admin")
     assert not stands()
-    tokens.add(world.store, [Token(jti="j2", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now - 1)])
+    tokens.add(world.store, [tokens.NewToken(jti="j2", role="lookup", issued_at=now, issued_by="cli:admin", expires_at=now - 1)])
     assert not lookup.by_address(world.store, "nobody@corp.example", token=lookup.Shown("j2", "lookup")).token_ok
 
 
