@@ -12,7 +12,7 @@ WORKERS ?= 2
 
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time
 
-.PHONY: help run test lint test-faults test-schema fuzz bench bench-changes lock clean
+.PHONY: help run test coverage lint test-faults test-schema fuzz bench bench-changes lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,9 +20,13 @@ help:  ## list the targets
 run: $(VENV)/.runtime  ## set up .venv and start the demonstration: needs no root, changes nothing outside this folder
 	@exec $(BIN)/rosterd demo
 
-test: lint  ## everything CI checks: lint, architecture, all tests against real servers, coverage
+test: lint  ## everything CI checks: lint, architecture, all tests against real servers
 	@bash tests/servers/install.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not faults' --cov --cov-report=term:skip-covered $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults' $(TESTS)
+
+coverage: $(VENV)/.tools  ## which lines no test runs, in the tests' own processes and in those that they start; twice the time of make test
+	@bash tests/servers/install.sh
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults' --cov --cov-report=term:skip-covered $(TESTS)
 
 lint: $(VENV)/.tools  ## ruff and mypy --strict
 	$(BIN)/ruff check .
