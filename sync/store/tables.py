@@ -13,10 +13,11 @@ from sqlmodel import Field, SQLModel
 
 from sync.store.columns import json_column
 from sync.store.keytables import Event, RetiredValue, Token, VirtualKey
+from sync.store.pushedtables import PushedEmailRow, PushedGroupRow, PushedMembershipRow, PushedUserRow
 
 __all__ = [
     "Approval", "ChangeRow", "Claim", "Event", "Group", "Hold", "HoldItem", "Loss", "Membership", "Meta",
-    "RetiredValue", "RunRow", "SourceRow", "Token", "User", "VirtualKey",
+    "PushedEmailRow", "PushedGroupRow", "PushedMembershipRow", "PushedUserRow", "RetiredValue", "RunRow", "SourceRow", "Token", "User", "VirtualKey",
 ]  # fmt: skip
 
 
