@@ -58,6 +58,7 @@ class ApiSettings:
 
     `secrets` are the HS256 secrets of rosterd's own issuer, newest first. `hosts` are accepted Host names beside loopback, `host` and
     `public_url`'s; `trusted_proxies` addresses or networks ("10.0.0.0/8") whose X-Forwarded-For is believed. `max_body` in octets.
+    `pushed` are the names of the sources that a provider pushes to.
     """
 
     issuer: str
@@ -73,3 +74,4 @@ class ApiSettings:
     metrics_token: Secret | None = None
     issuers: tuple[IssuerSettings, ...] = ()
     proxy: ProxySettings | None = None
+    pushed: tuple[str, ...] = ()

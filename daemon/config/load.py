@@ -10,6 +10,7 @@ from typing import Any
 from daemon.config.files import Files
 from daemon.config.minting import build_minting
 from daemon.config.policies import build_policies, check_unique
+from daemon.config.push import build_push_source, check_push
 from daemon.config.reader import Section, read
 from daemon.config.scim import build_scim_source
 from daemon.config.server import build_api, build_audit, build_http, build_store, store_file
@@ -74,12 +75,13 @@ def _build(root: Section, path: Path, problems: list[str]) -> Config:
     audit = build_audit(tables["audit"], store, files)
     listed = root.lists["source"]
     kinds = {section["name"]: section["kind"] for section in listed if section["name"]}
-    api = build_api(tables["auth"], http, files, list(kinds))
+    api = build_api(tables["auth"], http, files, kinds)
     vault = _vault_secret(tables["keys"], files, problems)
     if not listed:
         problems.append("[[source]]: is missing; name at least one directory")
     check_unique(listed, "sources")
-    builders = {"ldap": build_source, "scim": build_scim_source}
+    check_push(listed, http.public_url)
+    builders = {"ldap": build_source, "scim": build_scim_source, "scim-push": build_push_source}
     sources = tuple(builders[section["kind"]](section, rank, files) for rank, section in enumerate(listed) if section["kind"] in builders)
     policies = build_policies(tables["keys"].lists["issue"], kinds)
     webhooks = build_webhooks(root.lists["webhook"], files)

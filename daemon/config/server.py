@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -84,8 +84,8 @@ def build_audit(section: Section, store: StoreSettings, files: Files) -> AuditSe
     return AuditSettings(path, section["keep"])
 
 
-def build_api(section: Section, http: HttpSettings, files: Files, sources: Sequence[str]) -> ApiSettings:
-    """Return what the API needs of `[auth]` and `[http]`; `sources` are the names of the configured ones."""
+def build_api(section: Section, http: HttpSettings, files: Files, sources: Mapping[str, str]) -> ApiSettings:
+    """Return what the API needs of `[auth]` and `[http]`; `sources` maps the name of each configured one to its kind."""
     secrets = files.several(section, "secret_file", partial(several_lines, least=LEAST_SECRET))
     return ApiSettings(
         issuer=section["issuer"],
@@ -98,7 +98,8 @@ def build_api(section: Section, http: HttpSettings, files: Files, sources: Seque
         public_url=http.public_url,
         metrics_token=http.metrics_token,
         issuers=build_issuers(section.lists["issuer"], section["issuer"], files),
-        proxy=build_proxy(section.tables["proxy"], http, sources),
+        proxy=build_proxy(section.tables["proxy"], http, list(sources)),
+        pushed=tuple(name for name, kind in sources.items() if kind == "scim-push"),
     )
 
 

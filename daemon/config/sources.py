@@ -181,14 +181,14 @@ def build_schedule(section: Section) -> ScheduleSettings:
 
 def build_guard(section: Section) -> GuardSettings:
     """Return `[source.guard]` of a source's whole table; mistakes are noted in it."""
-    guard, schedule = section.tables["guard"], section.tables["schedule"]
+    guard, schedule = section.tables["guard"], section.tables.get("schedule")
     limits: Mapping[str, Any] = guard.values
     closed, stale = limits["fail_closed_after"], limits["stale_after"]
-    if stale is None and schedule["cron"]:
+    if schedule and stale is None and schedule["cron"]:
         from sync.store.sources import PERIODS_UNTIL_STALE  # SQLAlchemy takes its time
 
         stale = PERIODS_UNTIL_STALE * longest_gap(schedule["cron"])
-    if closed is not None and not schedule["cron"] and closed < schedule["every"]:
+    if schedule and closed is not None and not schedule["cron"] and closed < schedule["every"]:
         guard.problem("fail_closed_after", "is shorter than the time between two runs: every key would go off in between")
     if "max_removed_total" in guard.given and limits["max_removed_total"] < limits["max_removed"]:
         guard.problem("max_removed_total", "is smaller than max_removed, which it bounds")

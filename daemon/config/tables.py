@@ -157,7 +157,7 @@ OAUTH2 = Table(
 )
 _ANY_SOURCE = {
     "name": Field(name, required=True),
-    "kind": Field(choice("ldap", "scim", later=("scim-push",)), required=True),
+    "kind": Field(choice("ldap", "scim", "scim-push"), required=True),
     "domains": Field(texts(domain), []),
 }
 LDAP = Table(

@@ -97,9 +97,11 @@ _DECLARE = text(
 
 def _declaration(source: SourceSettings) -> dict[str, Any]:
     guard = source.guard
-    stale = guard.stale_after if guard.stale_after is not None else PERIODS_UNTIL_STALE * source.schedule.every
+    stale = guard.stale_after
+    if stale is None and source.kind != "scim-push":  # who is pushed to cannot know when there is something to push
+        stale = PERIODS_UNTIL_STALE * source.schedule.every
     closed = None if guard.fail_closed_after is None else guard.fail_closed_after * 1000
-    return {"name": source.name, "kind": source.kind, "rank": source.rank, "stale": stale * 1000, "closed": closed}
+    return {"name": source.name, "kind": source.kind, "rank": source.rank, "stale": None if stale is None else stale * 1000, "closed": closed}
 
 
 def _row(connection: Connection, name: str) -> Row[Any]:

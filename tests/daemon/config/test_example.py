@@ -34,7 +34,7 @@ def missing(table: Table, raw: Mapping[str, Any], path: str) -> Iterator[str]:
         elif field.default is not None and raw[key] != field.default and f"{path}{key}" not in CHOSEN:
             yield f"{path}{key} is {field.default!r}, the example says {raw[key]!r}"
     for name, inner in table.tables.items():
-        if name not in raw and path != "source.1.":
+        if name not in raw and not path.startswith(("source.1.", "source.2.")):
             yield f"[{path}{name}] is not in the example"
         yield from missing(inner, raw.get(name, {}), f"{path}{name}.") if name in raw else ()
     for name, listed in table.lists.items():

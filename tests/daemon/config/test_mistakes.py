@@ -92,8 +92,11 @@ ADDED = [
         "[[source]] t w o: name: must be 1 to 64 letters, digits, dots, dashes or underscores, beginning with a letter or digit",
     ),
     ("[[source]]\nname = 'two'\nurls = ['ldaps://x']\nbase = 'dc=two'", "[[source]] two: kind: is missing"),
-    ("[[source]]\nname = 'two'\nkind = 'scim-push'", '[[source]] two: kind: "scim-push" is not available yet'),
-    ("[[source]]\nname = 'two'\nkind = 'nis'\nurls = ['ldaps://x']", '[[source]] two: kind: must be one of "ldap", "scim"'),
+    (
+        "[[source]]\nname = 'two'\nkind = 'scim-push'",
+        '[[source]] two: kind: is "scim-push", which needs [http] public_url: the URL that the provider knows rosterd by',
+    ),
+    ("[[source]]\nname = 'two'\nkind = 'nis'\nurls = ['ldaps://x']", '[[source]] two: kind: must be one of "ldap", "scim", "scim-push"'),
     (
         "[[webhook]]\nurl_file = 'jwt.secret'\nsecret_file = 'jwt.secret'",
         "[[webhook]] number 1: url_file: must hold an https:// URL (http:// only to this machine), without a user name",
