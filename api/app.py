@@ -12,6 +12,7 @@ from api.desk import Call, Desk, event_id_of
 from api.errors import error_body, refuse
 from api.front import Front
 from api.routes import addresses, description, health, jwks, keys, lookup, metrics, runs, sources, tokens, users
+from api.scim.mount import ScimMount
 
 
 def build(context: ApiContext) -> ASGIApp:
@@ -31,7 +32,7 @@ def build(context: ApiContext) -> ASGIApp:
         logging_config=None,
         debug=False,
     )
-    return Front(app, desk)
+    return Front(app, desk, ScimMount(desk))
 
 
 def _answer_error(request: Call, error: Exception) -> Response[bytes]:

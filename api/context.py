@@ -12,6 +12,7 @@ from api.auth.published import Published
 from api.metrics import Metrics
 from api.settings import ApiSettings
 from sync.store.engine import Store
+from sync.store.pushedkeeping import Applied, no_change
 from sync.vault import Mint, Vault, mint_value
 
 
@@ -33,3 +34,5 @@ class ApiContext:
     metrics: Metrics = field(default_factory=Metrics)
     published: Published = field(default_factory=Published)
     fanout: Fanout = field(default_factory=Fanout)
+    applied: Applied = no_change
+    """What follows for users from what a provider pushes, inside the transaction of the request."""

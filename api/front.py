@@ -10,6 +10,8 @@ from api.desk import Desk
 from api.errors import Refusal, refuse
 from api.paths import route_path
 from api.reply import error_reply
+from api.scim.faults import scim_reply
+from api.scim.mount import is_scim
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{6,16}")
 """Ids of users, keys and tokens; of runs, or the beginning of one."""
@@ -23,9 +25,10 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Front:
     """Wraps the Litestar app. Pure ASGI and short, because every lookup passes it."""
 
-    def __init__(self, app: Any, desk: Desk) -> None:
+    def __init__(self, app: Any, desk: Desk, scim: Any) -> None:
         self._app = app
         self._desk = desk
+        self._scim = scim
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -43,32 +46,35 @@ class Front:
                 message["headers"] = [*message["headers"], *_ALWAYS, (b"x-request-id", event_id.encode())]
             await send(message)
 
+        pushed = is_scim(scope["path"])
+        app, reply = (self._scim, scim_reply) if pushed else (self._app, error_reply)
         # A HEAD is answered like a GET; the server leaves the body out, by the scope it made itself.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            refusal = self._refuse(scope)
-            await (error_reply(refusal, event_id) if refusal else self._app)(inner, receive, sending)
+            refusal = self._refuse(scope, pushed)
+            await (reply(refusal, event_id) if refusal else app)(inner, receive, sending)
         except Exception as error:
             refusal = refuse(error, event_id)
             if status:
                 raise
-            await error_reply(refusal, event_id)(scope, receive, sending)
+            await reply(refusal, event_id)(scope, receive, sending)
         if scope["method"] not in _READS:
             self._record_write(scope, event_id, status)
 
-    def _refuse(self, scope: Any) -> Refusal | None:
-        """Return why a request goes no further, whoever sends it."""
+    def _refuse(self, scope: Any, pushed: bool) -> Refusal | None:
+        """Return why a request goes no further, whoever sends it. What is `pushed` has its own rules for bodies."""
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self._desk.hosts.accepts(hosts[0]):
             return Refusal(421, "unknown_host", "rosterd does not answer to this Host; [http] hosts lists the names it does.")
         if scope["method"] in _READS:
             return None
-        return self._refuse_write([(bytes(name), bytes(value)) for name, value in scope["headers"]], hosts[0])
-
-    def _refuse_write(self, sent: list[tuple[bytes, bytes]], host: bytes) -> Refusal | None:
-        headers = dict(sent)
-        if any(name == b"origin" and not self._desk.hosts.is_own_origin(value, host) for name, value in sent):
+        sent = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+        if any(name == b"origin" and not self._desk.hosts.is_own_origin(value, hosts[0]) for name, value in sent):
             return Refusal(403, "foreign_origin", "A page of another origin may not write here.")
+        return None if pushed else self._refuse_body(sent)
+
+    def _refuse_body(self, sent: list[tuple[bytes, bytes]]) -> Refusal | None:
+        headers = dict(sent)
         length = headers.get(b"content-length", b"0")
         has_body = length.strip(b"0") != b"" or b"transfer-encoding" in headers
         kinds = [value for name, value in sent if name == b"content-type"] or ([b""] if has_body else [])

@@ -15,6 +15,7 @@ from api.auth.bearers import Credential, read_credential
 from api.auth.keyvalues import is_or_was_key
 from api.auth.own import NotOurs
 from api.auth.passes import Pass
+from api.clients import Headers
 from api.desk import Desk
 from api.errors import Refusal, not_permitted, unauthenticated
 from sync.store import lookup, tokens
@@ -81,6 +82,23 @@ async def _admit(connection: Connection, roles: frozenset[str]) -> None:
         desk.uses.add(said.jti)
     if said.role not in roles:
         raise not_permitted()
+
+
+async def admit_source(desk: Desk, headers: Headers, source: str) -> Caller:
+    """Return who pushes to a source: a token of the role scim for this very one. Raises Refusal.
+
+    Whether there is another source is not told: its name is as unknown here as one that nobody has.
+    """
+    said = await _identify(desk, read_credential(headers))
+    if said.role != "scim" or said.jti is None:
+        raise not_permitted()
+    desk.uses.add(said.jti)
+    row = await to_thread.run_sync(tokens.usable, desk.context.store, said.jti)
+    if row is None:
+        raise unauthenticated()
+    if row.source != source:
+        raise Refusal(404, "source_not_found", "No provider pushes to a source of this name.")
+    return Caller(said.role, said.caller)
 
 
 async def _identify(desk: Desk, credential: Credential) -> Pass:

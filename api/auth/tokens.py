@@ -45,9 +45,11 @@ def issue_token(
 ) -> tuple[str, TokenView]:
     """Return a new token, shown this once, and its record. `ttl` in seconds.
 
-    A device token needs `user_id`; `domain`, `cidr` and `max_users` bound a lookup token. The role scim (with its `source`) is refused until
-    something keeps to it. Raises InvalidRequest.
+    A device token needs `user_id`, a scim token the `source` that its provider pushes to; `domain`, `cidr` and `max_users` bound a lookup token.
+    Raises InvalidRequest.
     """
+    if role == "scim" and source is not None and source not in settings.pushed:
+        raise InvalidRequest("invalid_source", 'There is no [[source]] of this name with kind = "scim-push" in the configuration.', param="source")
     row = make_row(
         store, role=role, ttl=ttl, by=by, user_id=user_id, label=label, domain=domain, cidr=cidr, max_users=max_users, source=source
     )  # fmt: skip
@@ -125,8 +127,6 @@ def _check(role: str, ttl: int, label: str, *, user_id: str | None, source: str 
     if max_users is not None and (role != "lookup" or not 0 < max_users <= MOST_USERS):
         problem = "Only a lookup token is bounded to a number of users." if role != "lookup" else f"A bound is 1 to {MOST_USERS:,} different users."
         raise InvalidRequest("invalid_max_users", problem, param="max_users")
-    if role == "scim":
-        raise InvalidRequest("invalid_role", "Tokens for SCIM are not available yet.", param="role")
 
 
 def _checked_domain(role: str, domain: str | None) -> str | None:

@@ -18,6 +18,7 @@ ROLES = {
     "operator": "runs, sources, users, block; never a key's value or a token",
     "lookup": "any user's keys: for the MDM server, never for a laptop",
     "device": "one user's keys: what a laptop carries",
+    "scim": "what an identity provider pushes with, to one source and nothing else",
 }
 
 
@@ -34,6 +35,7 @@ def token() -> None:
 @click.option("--label", default="", help="A note to know it by, like a serial number.")
 @click.option("--domain", help="Bounds a lookup token to addresses of one domain.")
 @click.option("--cidr", metavar="NETWORK", help="Bounds a lookup token to callers of one network, like 10.20.0.0/16.")
+@click.option("--source", metavar="NAME", help="The source that a scim token may push to.")
 @click.option("--max-users", type=int, metavar="N", help="Bounds a lookup token to the keys of so many different users within 24 hours.")
 @click.option("--csv", "file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE", help="Device tokens for a fleet, see above.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --csv: where the tokens go, a new file only you can read.")
@@ -59,6 +61,8 @@ def issue(
         raise click.UsageError("--out, --skip-existing and --dry-run go with --csv.")
     if role == "device" and not bounds["user"]:
         raise click.UsageError("A device token stands for one user: --role device needs --user EMAIL, or --csv FILE for a fleet.")
+    if role == "scim" and not bounds["source"]:
+        raise click.UsageError("A scim token is for one source: --role scim needs --source NAME.")
     return _issue_one(role, ttl, as_json, **bounds)
 
 

@@ -48,9 +48,12 @@ class Store:
             yield connection
 
     @contextmanager
-    def write(self, on: Connection | None = None) -> Iterator[Connection]:
-        """Open a write transaction: BEGIN IMMEDIATE, so that a writer waits instead of failing halfway. Raises StoreUnavailable."""
-        with self._transaction("BEGIN IMMEDIATE", on) as connection:
+    def write(self, on: Connection | None = None, *, within_ms: int | None = None) -> Iterator[Connection]:
+        """Open a write transaction: BEGIN IMMEDIATE, so that a writer waits instead of failing halfway; for `within_ms`, else BUSY_MS.
+
+        Raises StoreUnavailable.
+        """
+        with self._transaction("BEGIN IMMEDIATE", on, within_ms) as connection:
             yield connection
 
     @contextmanager
@@ -63,12 +66,14 @@ class Store:
             yield connection
 
     @contextmanager
-    def _transaction(self, begin: str, on: Connection | None) -> Iterator[Connection]:
+    def _transaction(self, begin: str, on: Connection | None, within_ms: int | None = None) -> Iterator[Connection]:
         if on is None:
-            with _translated(self.path), self.engine.connect() as connection, self._transaction(begin, connection):
+            with _translated(self.path), self.engine.connect() as connection, self._transaction(begin, connection, within_ms):
                 yield connection
             return
         with _translated(self.path):
+            if within_ms is not None:
+                on.exec_driver_sql(f"PRAGMA busy_timeout = {within_ms:d}")
             on.exec_driver_sql(begin)
             try:
                 yield on

@@ -205,8 +205,8 @@ def test_a_contested_address_is_listed_settled_and_explained(company: Company) -
     assert (explanation["answers"], explanation["user"]["id"]) == (True, ids[1])
 
 
-NOT_YET = ({"role": "scim", "source": "corp"},)
-"""Roles that nothing keeps to yet are refused, not silently ignored."""
+NOT_PUSHED = ({"role": "scim", "source": "corp"}, {"role": "scim"})
+"""A token for pushing to a source that nobody pushes to is refused: it would be good for nothing."""
 
 
 def test_tokens_are_shown_once_listed_and_revoked(company: Company) -> None:
@@ -221,7 +221,7 @@ def test_tokens_are_shown_once_listed_and_revoked(company: Company) -> None:
     assert value not in listed.text
     assert company.ask("DELETE", f"/api/tokens/{jti}", admin).json()["token"]["revoked_at"]
     assert company.ask("GET", "/api/users/me/virtual-keys", value).status_code == 401
-    for body in ({"role": "device"}, {"role": "lookup", "user": "ann@example.com"}, {"role": "admin", "ttl": "soon"}, {"role": "root"}, *NOT_YET):
+    for body in ({"role": "device"}, {"role": "lookup", "user": "ann@example.com"}, {"role": "admin", "ttl": "soon"}, {"role": "root"}, *NOT_PUSHED):
         assert company.ask("POST", "/api/tokens", admin, body=body).status_code == 400
 
 
