@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
-from scim2_models import CaseExact, ComplexAttribute, Extension, Mutability, Required, Resource, Uniqueness
+from scim2_models import CaseExact, ComplexAttribute, Extension, Required, Resource, Uniqueness
 from scim2_models.resources.resource import AnyExtension
 from scim2_models.urn import URN
 
@@ -68,7 +68,8 @@ class User(Resource[AnyExtension]):
     preferred_language: str | None = None
     locale: str | None = None
     timezone: str | None = None
-    active: bool | None = None
+    active: Annotated[bool, Required.true] = True
+    """Always said: it can be left out of what is sent, and then stays as it was, but not be unassigned."""
     emails: list[Email] | None = None
     phone_numbers: list[PhoneNumber] | None = None
     addresses: list[Address] | None = None
@@ -78,7 +79,6 @@ class User(Resource[AnyExtension]):
 class Superior(ComplexAttribute):
     value: Annotated[str | None, CaseExact.true] = None
     ref: str | None = Field(None, serialization_alias="$ref", validation_alias="$ref")
-    display_name: Annotated[str | None, Mutability.read_only] = None
 
 
 def _one_manager(said: Any) -> Any:

@@ -11,6 +11,7 @@ from scim2_server.responses import ScimResponse
 from scim2_server.service import ScimService
 from scim2_server.storage import SearchPage
 
+from api.scim.dialects import spread
 from api.scim.limits import LONGEST_FILTER, LONGEST_TEXT, MOST_EMAILS
 
 _LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
@@ -24,15 +25,15 @@ class PushRules(ScimService):
 
     def apply_replacement(self, current: Resource[Any], replacement: Resource[Any], conditions: Conditions) -> Resource[Any] | None:
         """A replacement that does not say whether somebody is active does not decide it."""
-        if getattr(replacement, "active", True) is None:
+        if hasattr(replacement, "active") and "active" not in replacement.model_fields_set:
             replacement.active = current.active  # type: ignore[attr-defined]
         return super().apply_replacement(current, _check(replacement), conditions)
 
+    def read_patch(self, resource_type: ResourceType, body: bytes, content_type: str | None) -> PatchOp[Any]:
+        return super().read_patch(resource_type, spread(body), content_type)
+
     def apply_patch(self, current: Resource[Any], patch_op: PatchOp[Any], conditions: Conditions) -> Resource[Any] | None:
-        """Nobody is made neither active nor inactive."""
         patched = super().apply_patch(current, patch_op, conditions)
-        if patched is not None and getattr(patched, "active", True) is None:
-            raise InvalidValueException(detail="active is true or false; it cannot be removed")
         return None if patched is None else _check(patched)
 
     def patch_response(self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]) -> ScimResponse:

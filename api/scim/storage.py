@@ -29,6 +29,8 @@ from sync.store.engine import Store
 from sync.store.pushedkeeping import Applied, Kept, Shelf, no_change
 
 _KINDS: dict[str, pushedsearch.Kind] = {"User": "user", "Group": "group"}
+_FARTHEST = 1 << 40
+"""Further into a list than any has resources, and not too far for a database's integer."""
 _OURS = ("schemas", "id", "meta", "externalId", "members")
 """What has a column, or is made anew for each answer."""
 
@@ -76,7 +78,7 @@ class PushStorage(ScimStorage):
     def search(self, resource_types: list[ResourceType], search_request: SearchRequest[Any], *, position: Any = None) -> SearchPage:
         wanted = [(one, compile_filter(search_request.filter, _model(one))) for one in resource_types]
         page = SearchPage(0, [])
-        after, most = (search_request.start_index or 1) - 1, search_request.count
+        after, most = min((search_request.start_index or 1) - 1, _FARTHEST), search_request.count
         with_members = shows_members(search_request)
         with self.shelf() as shelf:
             for one, condition in wanted:

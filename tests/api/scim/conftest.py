@@ -21,12 +21,16 @@ def world(_running: tuple[Pushed, int]) -> Pushed:
 
 
 @pytest.fixture(scope="module")
-def okta(_running: tuple[Pushed, int]) -> Idp:
+def okta(_running: tuple[Pushed, int]) -> Iterator[Idp]:
     """The provider of the source okta."""
-    return Idp(*_running, "okta")
+    idp = Idp(*_running, "okta")
+    with idp.http:
+        yield idp
 
 
 @pytest.fixture(scope="module")
-def entra(_running: tuple[Pushed, int]) -> Idp:
+def entra(_running: tuple[Pushed, int]) -> Iterator[Idp]:
     """The provider of the source entra."""
-    return Idp(*_running, "entra")
+    idp = Idp(*_running, "entra")
+    with idp.http:
+        yield idp

@@ -84,7 +84,7 @@ class Idp:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def user(self, name: str = "", **more: Any) -> Any:
+    def user(self, name: str = "", /, **more: Any) -> Any:
         """Create a user, of a new name unless one is given."""
         answer = self.send("POST", "/Users", {"schemas": [USER], "userName": name or f"u-{uuid.uuid4().hex[:12]}@example.com", **more})
         assert answer.status_code == 201, answer.text
