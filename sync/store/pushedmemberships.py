@@ -31,7 +31,8 @@ class Memberships:
     def add(self, group_id: str, entries: Iterable[Entry]) -> bool:
         """Add members; who is one already stays as they are. Return whether there was anybody new."""
         wanted = {entry["value"]: {name: value for name, value in entry.items() if name != "value"} for entry in entries}
-        new = [value for value in wanted if value not in self._among(group_id, wanted)]
+        stand = self._among(group_id, wanted)
+        new = [value for value in wanted if value not in stand]
         rows = [{"source": self._source, "group_id": group_id, "value": value, "rest": wanted[value]} for value in new]
         if rows:
             self._connection.execute(_ADD, rows)

@@ -1,0 +1,245 @@
+"""Who may push, how much, and all at once: tokens, limits, races, two providers beside each other (checks 10, 14, 21, 22, 28, 29)."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from api.scim import mount
+from sync.store import tokens
+from tests.api.scim.idp import ERROR, GROUP, PUBLIC, SETTINGS, USER, Idp, Pushed, op
+
+MANY = 5_000
+
+
+def test_forty_at_once_join_a_group(okta: Idp) -> None:
+    """10: forty concurrent additions, forty successes, forty members; by the short way and by the long one."""
+    group = okta.group(members=[])
+    path = f"/Groups/{group['id']}"
+
+    def join(number: int) -> int:
+        long_way = [op("replace", "externalId", f"e{number}")] if number % 2 else []
+        return okta.patch(path, op("add", "members", [{"value": f"m{number}"}]), *long_way).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(join, range(40))) == [204] * 40
+    assert okta.members(group) == sorted(f"m{number}" for number in range(40))
+
+
+def test_twenty_at_once_create_one_user(okta: Idp) -> None:
+    """10: one is created, nineteen are told that the name is taken."""
+    name = uuid.uuid4().hex
+    with ThreadPoolExecutor(20) as pool:
+        made = list(pool.map(lambda n: okta.send("POST", "/Users", {"schemas": [USER], "userName": name, "title": str(n)}).status_code, range(20)))
+    assert sorted(made) == [201] + [409] * 19
+
+
+@pytest.fixture(scope="module")
+def crowd(okta: Idp) -> Any:
+    """A group of five thousand."""
+    return okta.group(*(f"member-{number:05}-{uuid.uuid4()}" for number in range(MANY)))
+
+
+def test_a_large_group_is_changed_and_read_quickly(okta: Idp, crowd: Any) -> None:
+    """14: one who joins or leaves, and the group without its members, take less than 50 milliseconds; nobody else is lost."""
+    path = f"/Groups/{crowd['id']}"
+    ways = {
+        "join": lambda: okta.patch(path, op("Add", "members", [{"value": str(uuid.uuid4())}])),
+        "leave": lambda: okta.patch(path, op("remove", f'members[value eq "{okta_next(crowd)}"]')),
+        "read": lambda: okta.send("GET", f"{path}?excludedAttributes=members"),
+        "find": lambda: okta.send("GET", f'/Groups?filter=displayName eq "{crowd["displayName"]}"&excludedAttributes=members'),
+    }
+    took = {way: min(_seconds(send) for _ in range(5)) for way, send in ways.items()}
+    assert {way: seconds for way, seconds in took.items() if seconds > 0.05} == {}
+    assert len(okta.members(crowd)) == MANY
+
+
+def okta_next(crowd: Any) -> str:
+    return str(crowd["members"].pop()["value"])
+
+
+def _seconds(send: Any) -> float:
+    begun = time.monotonic()
+    assert send().status_code in (200, 204)
+    return time.monotonic() - begun
+
+
+def test_large_bodies_are_refused_while_they_come(okta: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """22: 2 MB for a user is a 413 by its announced length, and when it announces none, after the first megabyte; a group may have 8 MiB."""
+    big = json.dumps({"schemas": [USER], "userName": "big", "title": "x" * 2_000_000}).encode()
+    assert okta.send("POST", "/Users", big).status_code == 413
+    buffered: list[int] = []
+    read_body = mount._read_body
+
+    async def counting(scope: Any, receive: Any, most: int) -> bytes:
+        async def received() -> Any:
+            message = await receive()
+            buffered.append(len(message.get("body", b"")))
+            return message
+
+        return await read_body(scope, received, most)
+
+    monkeypatch.setattr(mount, "_read_body", counting)
+    pieces = (big[start : start + 65_536] for start in range(0, len(big), 65_536))
+    answer = okta.http.post(f"{okta.url}/Users", content=pieces)
+    assert (answer.status_code, answer.json()["schemas"]) == (413, [ERROR])
+    assert (1 << 20) < sum(buffered) < (1 << 20) + 300_000
+    members = [{"value": f"v{number}", "display": "x" * 480} for number in range(4_000)]
+    body = json.dumps({"schemas": [GROUP], "displayName": "large", "members": members}).encode()
+    assert len(body) > 2_000_000
+    assert okta.send("POST", "/Groups", body).status_code == 201
+    assert okta.send("POST", "/Groups", body + b" " * (8 << 20)).status_code == 413
+
+
+def test_other_limits(okta: Idp) -> None:
+    """22: a filter of 3 kB, fifty-one addresses, a name of 501 characters: 400 each."""
+    answer = okta.http.get(f"{okta.url}/Users", params={"filter": f'userName eq "{"x" * 3_000}"'})
+    assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidFilter")
+    long = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": f'userName eq "{"x" * 3_000}"'}
+    assert okta.send("POST", "/Users/.search", long).json()["scimType"] == "invalidFilter"
+    for more in ({"emails": [{"value": str(n)} for n in range(51)]}, {"externalId": "x" * 501}, {"emails": [{"value": "x" * 501}]}):
+        assert okta.send("POST", "/Users", {"schemas": [USER], "userName": uuid.uuid4().hex, **more}).status_code == 400
+    assert okta.send("POST", "/Groups", {"schemas": [GROUP], "displayName": "x" * 501}).status_code == 400
+
+
+def test_a_host_is_not_believed(okta: Idp) -> None:
+    """22: no location holds what a request calls its Host; one that is not ours is not answered at all."""
+    made = okta.send("POST", "/Users", {"schemas": [USER], "userName": uuid.uuid4().hex}, host="localhost:1", x_forwarded_host="evil.example")
+    assert made.headers["location"].startswith(f"{PUBLIC}/")
+    refused = okta.send("GET", "/Users", host="evil.example")
+    assert (refused.status_code, "evil" in str(refused.headers) + refused.text) == (421, False)
+    assert okta.send("POST", "/Users", {}, origin="https://evil.example").status_code == 403
+
+
+def test_who_is_let_in(okta: Idp, entra: Idp, world: Pushed) -> None:
+    """21, 29: without a good token 401 and a challenge; another role 403; another source's token learns nothing of this one; the
+    description needs none."""
+
+    def ask(token: str | None, path: str = "okta/Users", scheme: str = "Bearer", **headers: str) -> httpx.Response:
+        headers |= {} if token is None else {"Authorization": f"{scheme} {token}"}
+        answer = httpx.get(f"http://localhost:{okta.port}/scim/v2/{path}", headers=headers)
+        assert answer.headers["content-type"] == "application/scim+json"
+        assert answer.is_success or answer.json()["schemas"] == [ERROR]
+        return answer
+
+    refused = [ask(None), ask("nonsense"), ask("b2t0YTpzZWNyZXQ=", scheme="Basic"), ask(okta.token + "x"), ask(None, "nowhere/Users")]
+    assert [(one.status_code, one.headers["www-authenticate"]) for one in refused] == [(401, "Bearer")] * 5
+    assert len({one.text for one in refused}) == 1
+    assert [ask(world.token(role)).status_code for role in ("admin", "operator", "lookup")] == [403] * 3
+    assert [ask(entra.token).status_code, ask(entra.token, "nowhere/Users").status_code, ask(entra.token, "corp/Users").status_code] == [404] * 3
+    assert ask(okta.token).status_code == 200
+    assert ask(None, "okta/ServiceProviderConfig").json()["bulk"] == {"supported": False, "maxOperations": 0, "maxPayloadSize": 0}
+    assert [ask(None, f"okta/{path}").status_code for path in ("Schemas", "ResourceTypes", "")] == [401] * 3
+
+
+def test_a_token_pushes_and_does_nothing_else(okta: Idp, world: Pushed) -> None:
+    """21: not one route below /api is open to it, and no address is looked up for it."""
+    world.add_user("ann@example.com")
+    for path in ("/api/users", "/api/sources", "/api/tokens", "/api/users/email/ann@example.com/virtual-keys", "/api/users/me/virtual-keys"):
+        assert world.ask("GET", path, okta.token).status_code == 403, path
+    assert world.ask("POST", "/api/sync/runs", okta.token, body={"source": "okta"}).status_code == 403
+
+
+def test_tokens_take_turns(okta: Idp, world: Pushed) -> None:
+    """21: several are good at once; a revoked one is refused from the next request on; its last use is known; none is for a source that
+    nobody pushes to."""
+    new = world.token("scim", source="okta", label="next")
+    for token in (okta.token, new):
+        assert okta.send("GET", "/Users?count=0", authorization=f"Bearer {token}").status_code == 200
+    listed = {one.label: one for one in tokens.list_tokens(world.store, tokens.Wanted(role="scim")) if one.source == "okta"}
+    tokens.revoke(world.store, listed["next"].jti, "test")
+    assert okta.send("GET", "/Users?count=0", authorization=f"Bearer {new}").status_code == 401
+    assert okta.send("GET", "/Users?count=0").status_code == 200
+    for source in ("corp", "nowhere"):
+        answer = world.ask("POST", "/api/tokens", world.token(), body={"role": "scim", "source": source})
+        assert answer.status_code in (400, 404)
+
+
+def test_two_providers_do_not_see_each_other(okta: Idp, entra: Idp) -> None:
+    """29: the same names on both; neither reads, finds, changes or deletes what is the other's."""
+    name = uuid.uuid4().hex
+    ours, theirs = okta.user(name), entra.user(name)
+    group = okta.group(ours["id"], displayName=name)
+    assert entra.group(displayName=name)["id"] != group["id"]
+    for path, resource in ((f"/Users/{ours['id']}", ours), (f"/Groups/{group['id']}", group)):
+        answers = [
+            entra.send("GET", path),
+            entra.send("PUT", path, resource),
+            entra.send("DELETE", path),
+            entra.patch(path, op("remove", "externalId")),
+        ]
+        assert [one.status_code for one in answers] == [404] * 4
+        assert okta.get(path) == resource
+    assert entra.patch(f"/Groups/{group['id']}", op("add", "members", [{"value": "x"}])).status_code == 404
+    assert [one["id"] for one in entra.find("Users", f'userName eq "{name}"')["Resources"]] == [theirs["id"]]
+    assert entra.find("Users", f'id eq "{ours["id"]}"')["totalResults"] == 0
+
+
+def test_writes_are_told_to_the_audit(okta: Idp, entra: Idp, world: Pushed) -> None:
+    """Each write leaves one record with who, what and which resource, and without a value; reads and searches leave none."""
+    user = okta.user("audited@example.com", title="Hush")
+    okta.patch(f"/Users/{user['id']}", op("replace", "title", "Hush"))
+    entra.send("DELETE", f"/Users/{user['id']}")
+    okta.send("POST", "/Users/.search", {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]})
+    records = [one for one in world.records() if one["kind"] == "write" and user["id"] in str(one)]
+    assert [(one["action"], one["status"], one["target"]["id"]) for one in records] == [
+        ("POST /scim/v2/{source}/Users", 201, user["id"]),
+        ("PATCH /scim/v2/{source}/Users/{id}", 200, user["id"]),
+        ("DELETE /scim/v2/{source}/Users/{id}", 404, user["id"]),
+    ]
+    assert {(one["role"], len(one["caller"]), len(one["event_id"])) for one in records} == {("scim", 36, 32)}
+    assert "Hush" not in str(world.records())
+    assert "audited@" not in str(world.records())
+    assert ".search" not in str(world.records())
+
+
+def test_a_long_commit_is_waited_for_and_no_longer(okta: Idp, world: Pushed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody else writes, reads go on and a write waits; when it takes too long, it is a 503 that says when to come again."""
+    user = okta.user()
+    monkeypatch.setattr("api.scim.storage.PATIENCE_MS", 300)
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with world.store.write():
+            locked.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert locked.wait(10)
+        assert okta.send("GET", f"/Users/{user['id']}").status_code == 200
+        answer = okta.patch(f"/Users/{user['id']}", op("replace", "title", "x"))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    finally:
+        done.set()
+        thread.join()
+    assert okta.patch(f"/Users/{user['id']}", op("replace", "title", "x")).status_code == 200
+
+
+def test_guessing_is_slowed_down(world: Pushed, okta: Idp) -> None:
+    """28: after twenty failures a client waits, for a whole number of seconds; a good token from the same address does not."""
+    for _ in range(30):
+        answer = world.ask("GET", "/scim/v2/okta/Users", "nonsense", peer="192.0.2.7")
+        if answer.status_code == 429:
+            break
+    assert (answer.status_code, answer.json()["status"], answer.headers["content-type"]) == (429, "429", "application/scim+json")
+    assert int(answer.headers["retry-after"]) > 0
+    assert world.ask("GET", "/scim/v2/okta/Users?count=0", okta.token, peer="192.0.2.7").status_code == 200
+
+
+def test_a_source_taken_out_of_the_configuration(world: Pushed, okta: Idp) -> None:
+    """Its token is still known, but there is nothing to push to: 404."""
+    world.configure(pushed=("entra",))
+    try:
+        answer = world.ask("GET", "/scim/v2/okta/Users", okta.token)
+    finally:
+        world.build(SETTINGS)
+    assert (answer.status_code, answer.json()["schemas"]) == (404, [ERROR])
