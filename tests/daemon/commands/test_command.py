@@ -18,6 +18,8 @@ ENDS = [
     (("token", "issue", "--role", "king"), 2, "'king' is not one of"),
     (("token", "issue", "--role", "admin", "--ttl", "soon"), 2, 'A duration is a number and a unit: "90s"'),
     (("token", "issue", "--role", "device"), 2, "A device token stands for one user: --role device needs --user EMAIL, or"),
+    (("token", "issue", "--role", "scim"), 2, "A scim token is for one source: --role scim needs --source NAME."),
+    (("token", "issue", "--role", "scim", "--source", "nobody"), 2, "There is no [[source]] of this name with kind"),
     (("token", "issue", "--role", "device", "--user", ""), 2, "--role device needs --user EMAIL"),
     (("runs", "show", "0123456789"), 6, "rosterd: There is no run 0123456789. `rosterd runs` lists them."),
     (("runs", "show", "x", "--kind", "colour"), 2, "is one of key_issued"),
