@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PREFIX = "/scim/v2"
 _OPEN = "ServiceProviderConfig"
 """What needs no token (RFC 7644 section 4)."""
+_ENDPOINTS = {name.lower(): name for name in ("Users", "Groups", _OPEN, "ResourceTypes", "Schemas", "Bulk", "Me")}
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -49,7 +50,7 @@ class ScimMount:
 
     async def _answer(self, scope: Any, receive: Any, event_id: str) -> Answer:
         source, _, rest = scope["path"].removeprefix(PREFIX).lstrip("/").partition("/")
-        source, rest = unquote(source), unquote(rest).strip("/").removesuffix(".scim")
+        source, rest = unquote(source), _spelt(unquote(rest))
         known = source in self._desk.context.settings.pushed
         if not (known and rest == _OPEN and scope["method"] == "GET"):
             scope["state"]["caller"] = await self._admit(scope, source)
@@ -57,7 +58,7 @@ class ScimMount:
             raise Refusal(404, "source_not_found", "No provider pushes to a source of this name.")
         if scope["method"] not in _METHODS:
             raise Refusal(405, "method_not_allowed", "SCIM does not know this method.", headers=(("Allow", ", ".join(sorted(_METHODS))),))
-        body = await _read_body(scope, receive, LARGEST_GROUP if rest.partition("/")[0].lower() == "groups" else LARGEST_BODY)
+        body = await _read_body(scope, receive, LARGEST_GROUP if rest.partition("/")[0] == "Groups" else LARGEST_BODY)
         reads = scope["method"] == "GET" or rest.endswith(".search")
         if not reads:
             _note_write(scope, source, rest)
@@ -81,6 +82,12 @@ class ScimMount:
         context = self._desk.context
         storage = PushStorage(context.store, source, context.applied, reads=reads)
         return answer(storage, _request(scope, f"{context.settings.public_url}{PREFIX}/{source}", rest, body), event_id)
+
+
+def _spelt(path: str) -> str:
+    """Return the path below a source as the RFC spells it: no slashes around it, no suffix, and the endpoint in its own upper and lower case."""
+    head, slash, rest = path.strip("/").removesuffix(".scim").partition("/")
+    return _ENDPOINTS.get(head.lower(), head) + slash + rest
 
 
 async def _read_body(scope: Any, receive: Any, most: int) -> bytes:
@@ -115,5 +122,6 @@ def _request(scope: Any, url: str, rest: str, body: bytes) -> ScimRequest:
 def _note_write(scope: Any, source: str, rest: str) -> None:
     """Say what the request is about, for the audit record that the front makes of every write."""
     kind, _, resource = rest.partition("/")
-    scope["path_template"] = f"{PREFIX}/{{source}}/{kind.capitalize()}" + ("/{id}" if resource else "")
+    shown = kind if kind in _ENDPOINTS.values() else "{endpoint}"  # whatever else stands there may be a secret in a wrong place
+    scope["path_template"] = f"{PREFIX}/{{source}}/{shown}" + ("/{id}" if resource else "")
     scope["path_params"] = {"source": source, **({"id": resource} if resource else {})}

@@ -199,6 +199,9 @@ def test_writes_are_told_to_the_audit(okta: Idp, entra: Idp, world: Pushed) -> N
         ("DELETE /scim/v2/{source}/Users/{id}", 404, user["id"]),
     ]
     assert {(one["role"], len(one["caller"]), len(one["event_id"])) for one in records} == {("scim", 36, 32)}
+    okta.send("POST", "/hunter2/hunter3", {})
+    assert world.records()[-1]["action"] == "POST /scim/v2/{source}/{endpoint}/{id}"
+    assert "hunter" not in str(world.records())
     assert "Hush" not in str(world.records())
     assert "audited@" not in str(world.records())
     assert ".search" not in str(world.records())

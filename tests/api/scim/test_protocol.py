@@ -145,6 +145,8 @@ def test_paths_in_every_spelling(okta: Idp) -> None:
     user = okta.user()
     for path in ("//Users", "/Users/", "/users", "/USERS?aadOptscim062020", "/Users.scim", "/Users?unknown=1", "", "/"):
         assert okta.get(path)["totalResults"] > 0
+    assert okta.get("/serviceproviderconfig") == okta.get("/ServiceProviderConfig")
+    assert okta.get("/SCHEMAS")["totalResults"] == 3
     for path in (f"/users/{user['id']}", f"//Users/{user['id']}/", f"/Users/{user['id']}?aadOptscim062020"):
         assert okta.get(path) == user
 
