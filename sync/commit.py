@@ -11,7 +11,7 @@ from sync import plan
 from sync.guard import Loss
 from sync.policy import Rule
 from sync.settings import SourceSettings
-from sync.store import cursors, events, holds, issuing, kept
+from sync.store import cursors, events, holds, images, issuing, kept
 from sync.store.engine import Connection
 from sync.store.holders import Contested, settle
 from sync.store.keeping import Keeper, Keeping
@@ -62,6 +62,7 @@ class Commit:
                 # Whose loss is withheld is compared again in every run; what was left out of their entry has been named.
                 self._record(old, new, dropped if one.person.dropped and (new.kinds or not withheld) else None)
             self._tell_of_people("user.disabled", (one.plan.user_id for one in keepings if "disabled" in one.plan.kinds))
+            images.remember(self._connection, self._run_id, [one.kept for one in keepings if one.kept is not None and one.changes])
             self._keeper.keep(keepings)
             self._log.flush(self._connection)
             self._tick()
@@ -70,8 +71,8 @@ class Commit:
         """Leave off the keys of those who come back after too long, while the store still says since when they were away."""
         back = [one.user_id for one in batch if one.known and one.person.is_active(self._now) and not before[one.user_id].is_active(self._now)]
         off = issuing.switch_off_long_away(self._connection, back, self._away_before, self._now) if back else []
-        for user_id, _ in off:
-            self._add("key_disabled", before[user_id], reason="back after longer than revive_within: the old key stays off")
+        for user_id, key_id in off:
+            self._add("key_disabled", before[user_id], key_id=key_id, reason="back after longer than revive_within: the old key stays off")
         self._tell("key.disabled", off, reason="back after longer than revive_within")
 
     def _record(self, old: Kept | None, new: UserPlan, dropped: str | None) -> None:
@@ -93,6 +94,7 @@ class Commit:
         held_back = {loss.user_id for loss in picture.ruling.withheld if loss.what == "missing"}
         users = kept.load_all(self._connection, (known.user_id for known in picture.absent))
         leaving = [user_id for user_id in picture.departed if user_id not in held_back]
+        images.remember(self._connection, self._run_id, [users[user_id] for user_id in leaving])
         self._keeper.missing(leaving, read_at)
         for user_id in leaving:
             finding = picture.departed[user_id]
@@ -103,7 +105,9 @@ class Commit:
             self._add("unproven", users[user_id], reason=finding.why, evidence=finding.evidence)
         if complete and not picture.clock_jump:
             self._removals([user_id for user_id, user in users.items() if user.state == "missing"], users)
-            self._keeper.release(self._ended_quarantines())
+            ended = self._ended_quarantines()
+            images.remember(self._connection, self._run_id, kept.load_all(self._connection, {user_id for _, user_id in ended}).values())
+            self._keeper.release(ended)
 
     def _ended_quarantines(self) -> list[tuple[str, str]]:
         """Return what to free. Looked up again: what another source's commit has made a loss meanwhile waits until the guard has seen it."""
@@ -116,6 +120,7 @@ class Commit:
         self._keeper.still_missing(missing)
         ripe = kept.ripe_for_removal(self._connection, self._source.name, self._now - self._source.guard.grace * 1000)
         gone = [user_id for user_id in missing if user_id in ripe]
+        images.remember(self._connection, self._run_id, [users[user_id] for user_id in gone])
         self._keeper.removed(gone)
         for user_id in gone:
             self._add("removed", users[user_id], reason="missing for longer than the grace period and at least two more complete reads")
@@ -147,15 +152,15 @@ class Commit:
         ):
             for batch in kept.batches(given):
                 for issued in batch:
-                    self._log_key("key_issued", issued, reason.format(issued.policy))
+                    self._log_key(kind, issued, reason.format(issued.policy))
                 self._log.flush(self._connection)
                 self._tell(kind, ((issued.user_id, issued.key_id) for issued in batch))
         withheld = self._picture.ruling.withheld
         stopping = [row for row in self._picture.leaving if Loss(row[1], "key") not in withheld]
         issuing.disable(self._connection, [key_id for key_id, _, _ in stopping], self._now)
         users = kept.load_all(self._connection, {user_id for _, user_id, _ in stopping})
-        for _, user_id, policy in stopping:
-            self._add("key_disabled", users[user_id], reason=f"left every group of the policy {policy}")
+        for key_id, user_id, policy in stopping:
+            self._add("key_disabled", users[user_id], key_id=key_id, reason=f"left every group of the policy {policy}")
         self._tell("key.disabled", ((user_id, key_id) for key_id, user_id, _ in stopping), reason="left every group of its policy")
         self._tick()
 
@@ -177,10 +182,14 @@ class Commit:
         events.record_all(self._connection, kind, issuing.BY, self._now, rows)
 
     def _log_key(self, kind: str, issued: issuing.Issued, reason: str) -> None:
-        self._log.add(kind, user_id=issued.user_id, external_id=issued.external_id, email=issued.email, after={"name": issued.name}, reason=reason)
+        after = {"name": issued.name, "key_id": issued.key_id, "event": kind}
+        self._log.add("key_issued", user_id=issued.user_id, external_id=issued.external_id, email=issued.email, after=after, reason=reason)
 
-    def _add(self, kind: str, user: Kept, *, reason: str, evidence: str | None = None) -> None:
-        self._log.add(kind, user_id=user.user_id, external_id=user.external_id, email=user.email, reason=reason, evidence=evidence or None)
+    def _add(self, kind: str, user: Kept, *, reason: str, evidence: str | None = None, key_id: str = "") -> None:
+        after = {"key_id": key_id, "event": "key.disabled"} if key_id else None
+        self._log.add(
+            kind, user_id=user.user_id, external_id=user.external_id, email=user.email, after=after, reason=reason, evidence=evidence or None
+        )
 
 
 def settle_holds(connection: Connection, source: str, run_id: str, picture: Picture, now: int, *, everybody: bool) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from sync.directory import Listed, Person
-from sync.user import Kept, KeptClaim, Known, UserPlan
+from sync.user import Kept, KeptClaim, Known, UserPlan, differences, living
 
 Verdict = Literal["added", "changed", "unchanged", "absent"]
 Seen = tuple[str, bytes]
@@ -65,7 +65,7 @@ def compare(kept: Kept | None, person: Person, *, user_id: str, now: int, withhe
     text = was if person.bare else person
     groups = was.groups if person.bare else frozenset(person.groups)
     after = Kept(user_id, person.external_id, person.place, text.username, text.name, was.email, state, expires_at, claims, groups)
-    before_diff, after_diff = _differences(was, after)
+    before_diff, after_diff = differences(was, after)
     return UserPlan(
         user_id=user_id,
         external_id=person.external_id,
@@ -79,20 +79,16 @@ def compare(kept: Kept | None, person: Person, *, user_id: str, now: int, withhe
         groups=groups,
         before=before_diff,
         after=after_diff,
-        loses_last_address=bool(_living(was.claims)) and not _living(claims),
+        loses_last_address=bool(living(was.claims)) and not living(claims),
         stated_disable=was.is_active(now) and not after.is_active(now),
     )
 
 
 def _emails(was: Kept, person: Person, keep: bool) -> tuple[Listed, ...]:
     if person.bare or keep:
-        return tuple(Listed(c.spelt, c.matched, c.marked) for c in sorted(_living(was.claims), key=lambda c: c.position))
+        return tuple(Listed(c.spelt, c.matched, c.marked) for c in sorted(living(was.claims), key=lambda c: c.position))
     first = {email.matched: email for email in reversed(person.emails)}
     return person.emails if len(first) == len(person.emails) else tuple(email for email in person.emails if first[email.matched] is email)
-
-
-def _living(claims: Iterable[KeptClaim]) -> list[KeptClaim]:
-    return [claim for claim in claims if claim.dropped_at is None]
 
 
 def _claims(old: tuple[KeptClaim, ...], emails: tuple[Listed, ...], now: int) -> tuple[KeptClaim, ...]:
@@ -136,24 +132,3 @@ def _kinds(kept: Kept | None, after: Kept, differs: bool) -> tuple[str, ...]:
     if differs:
         kinds.append("changed")
     return tuple(kinds)
-
-
-def _differences(was: Kept, after: Kept) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return ({field: old}, {field: new}) of what differs, the state aside; of groups only those left and joined."""
-    before: dict[str, Any] = {}
-    now: dict[str, Any] = {}
-    for field in ("place", "username", "name", "expires_at"):
-        old, new = getattr(was, field), getattr(after, field)
-        if old != new:
-            before[field], now[field] = old, new
-    old_emails, new_emails = _spelt(was.claims), _spelt(after.claims)
-    if old_emails != new_emails:
-        before["emails"], now["emails"] = old_emails, new_emails
-    if was.groups != after.groups:
-        before["groups"], now["groups"] = sorted(was.groups - after.groups), sorted(after.groups - was.groups)
-    return before, now
-
-
-def _spelt(claims: tuple[KeptClaim, ...]) -> list[str]:
-    """Return the living addresses, the primary first."""
-    return [c.spelt for c in sorted(_living(claims), key=lambda c: (not c.is_primary, c.position))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -70,3 +71,29 @@ class UserPlan(msgspec.Struct, frozen=True):
     after: dict[str, Any]
     loses_last_address: bool
     stated_disable: bool
+
+
+def living(claims: Iterable[KeptClaim]) -> list[KeptClaim]:
+    """Return the claims whose address the entry lists now."""
+    return [claim for claim in claims if claim.dropped_at is None]
+
+
+def differences(was: Kept, after: Kept) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ({field: old}, {field: new}) of what differs, the state aside; of groups only those left and joined."""
+    before: dict[str, Any] = {}
+    now: dict[str, Any] = {}
+    for field in ("place", "username", "name", "expires_at"):
+        old, new = getattr(was, field), getattr(after, field)
+        if old != new:
+            before[field], now[field] = old, new
+    old_emails, new_emails = spelt(was.claims), spelt(after.claims)
+    if old_emails != new_emails:
+        before["emails"], now["emails"] = old_emails, new_emails
+    if was.groups != after.groups:
+        before["groups"], now["groups"] = sorted(was.groups - after.groups), sorted(after.groups - was.groups)
+    return before, now
+
+
+def spelt(claims: tuple[KeptClaim, ...]) -> list[str]:
+    """Return the living addresses, the primary first."""
+    return [c.spelt for c in sorted(living(claims), key=lambda c: (not c.is_primary, c.position))]

@@ -14,6 +14,7 @@ from api.routes.events import watch_run
 from api.shapes import ChangesAnswer, RunAnswer, RunRequest, RunsAnswer, RunState
 from api.values import parse_email
 from sync.store import runs
+from sync.store.reverting import Asked, revert
 
 State = Annotated[RunState | None, QueryParameter(name="state")]
 Cursor = FromQuery[str | None]
@@ -71,6 +72,13 @@ def discard_run(request: Call, run_id: FromPath[str]) -> RunAnswer:
     return RunAnswer(runs.discard(context_of(request).store, decode_segment(run_id, "id"), caller_of(request).name))
 
 
+@post("/{run_id:str}/revert", sync_to_thread=True, status_code=200, operation_id="revert_run")
+def revert_run(request: Call, run_id: FromPath[str], dry_run: FromQuery[bool] = False) -> RunAnswer:
+    """Undo what a run did to people, and pause its source; answers with the run that the revert is."""
+    asked = Asked(caller_of(request).name, "api", dry_run)
+    return RunAnswer(revert(context_of(request).store, decode_segment(run_id, "id"), asked))
+
+
 @post("/{run_id:str}/cancel", sync_to_thread=True, status_code=200, operation_id="cancel_run")
 def cancel_run(request: Call, run_id: FromPath[str]) -> RunAnswer:
     """Cancel a waiting run at once, ask a running one to stop before its commit."""
@@ -79,7 +87,7 @@ def cancel_run(request: Call, run_id: FromPath[str]) -> RunAnswer:
 
 router = Router(
     "/api/sync/runs",
-    route_handlers=[request_run, list_runs, show_run, list_changes, approve_run, discard_run, cancel_run, watch_run],
+    route_handlers=[request_run, list_runs, show_run, list_changes, approve_run, discard_run, revert_run, cancel_run, watch_run],
     guards=[admit_operator],
     tags=["runs"],
 )

@@ -39,6 +39,9 @@ KINDS = {
 }
 """What gives comes first, what takes away last, so that it stands at the end of the screen."""
 
+UNSHOWN = ("key_id", "event")
+"""What programs read in the change of a key; people are told its name and the reason."""
+
 MOST = 100
 """Lines of one kind on a terminal; a pipe gets all."""
 
@@ -97,7 +100,7 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]
         old, new = before.get(name), after.get(name)
         if name == "groups":
             yield " ".join([*(f"-{safe(group)}" for group in old or []), *(f"+{safe(group)}" for group in new or [])])
-        elif old != new:
+        elif old != new and name not in UNSHOWN:
             yield f"{name}: {_shown(name, new)}" if old is None else f"{name}: {_shown(name, old)} → {_shown(name, new)}"
 
 

@@ -114,6 +114,33 @@ def discard(run_id: str, as_json: bool) -> int:
 
 @runs.command()
 @click.argument("run_id", metavar="ID")
+@click.option("--dry-run", is_flag=True, help="Only print what would change.")
+@takes_json
+def revert(run_id: str, dry_run: bool, as_json: bool) -> int:
+    """Undo what a run did to people and addresses, and pause its source, so that the next sync does not do it again.
+
+    Whoever was changed since stays as they are, and so does an address that somebody else holds now; each is named. Keys keep their values.
+    """
+    from daemon.commands.difference import print_difference
+    from sync.store.reverting import Asked, revert
+
+    with opened() as place:
+        run = revert(place.store, run_id, Asked(caller(), "cli", dry_run))
+        if as_json:
+            print_json(run=run)
+            return 0
+        print_difference(place.store, run)
+    if dry_run:
+        say(f"Nothing was changed: this is what {safe(run.mode_reason)} would do.")
+        return 0
+    say(f"This is run {run.id}, {safe(run.mode_reason)}; it can be reverted like any other. The source {safe(run.source)} is paused.")
+    say(f"Correct the directory or the configuration, look at `rosterd sync {safe(run.source)} --full --dry-run`, then go on with")
+    say(f"`rosterd sources resume {safe(run.source)}`: everybody is read again, and what the directory still says happens again.")
+    return 0
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
 @takes_json
 def cancel(run_id: str, as_json: bool) -> int:
     """Cancel a waiting run at once, ask a running one to stop before its commit."""

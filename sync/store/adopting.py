@@ -118,7 +118,7 @@ def _merge(connection: Connection, keeper: Keeper, facts: dict[str, Any]) -> Non
     connection.execute(text("delete from retired_value where key_id in (select id from virtual_key where user_id = :twin)"), facts)
     end = "user_id = null, revoked_by = coalesce(revoked_by, :by), revoked_at = coalesce(revoked_at, :now)"
     connection.execute(text(f"update token set {end} where user_id = :twin"), facts)
-    for table in ("claim", "membership", "virtual_key", "hold_item", "loss"):
+    for table in ("claim", "membership", "virtual_key", "hold_item", "loss", "user_before"):
         many(connection, f"delete from {table} where user_id = :twin", [facts])
     many(connection, "delete from membership where user_id = :id", [facts])
     connection.execute(text('delete from "user" where id = :twin'), facts)

@@ -31,7 +31,7 @@ class Happening(msgspec.Struct, omit_defaults=True, frozen=True):
     """One event as it is told. `kind` = key.issued, key.imported, key.renamed, key.expiry, key.enabled, key.disabled, key.rotated, key.renewed,
     key.deleted, token.issued, token.revoked, user.blocked, user.unblocked, user.disabled, user.missing, user.removed,
     user.adopted, user.erased, address.given, run.failed,
-    run.held, source.stale, lookup.fanout; `by` = who, as in "cli:ann", "admin:JTI", "sync"."""
+    run.held, run.reverted, source.stale, lookup.fanout; `by` = who, as in "cli:ann", "admin:JTI", "sync"."""
 
     event: int
     at: str

@@ -96,7 +96,7 @@ def _remove(connection: Connection, source: str, user_ids: list[str], by: str, n
 
 def _blank(connection: Connection, user_ids: Iterable[str]) -> None:
     rows = [{"id": user_id, "none": b""} for user_id in user_ids]
-    for table in ("claim", "membership"):
+    for table in ("claim", "membership", "user_before"):
         many(connection, f"delete from {table} where user_id = :id", rows)
     blank = "place = '', username = '', name = '', email = '', dropped = '[]', fingerprint = :none"
     many(connection, f'update "user" set {blank} where id = :id', rows)

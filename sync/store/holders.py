@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from sync.claims import Bid, decide
 from sync.store.engine import many
@@ -44,6 +44,20 @@ def settle(connection: Connection, now: int, back: Set[str]) -> Iterator[Contest
             yield from _losers(matched, [bid for bid, _ in bids], winner, lambda bid: bid.since == now or bid.user_id in back)
         _write(connection, lost, won)
         after = upto
+
+
+def give_back(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Let these (matched, user id) hold their addresses again, as far as nobody holds them; return the others with who does."""
+    taken: dict[tuple[str, str], str] = {}
+    free: list[dict[str, str]] = []
+    for start in range(0, len(wanted), 1000):
+        batch = wanted[start : start + 1000]
+        query = text("select matched, user_id from claim where held and matched in :all").bindparams(bindparam("all", expanding=True))
+        now = {row.matched: str(row.user_id) for row in connection.execute(query, {"all": [matched for matched, _ in batch]})}
+        taken |= {one: now[one[0]] for one in batch if one[0] in now}
+        free += [{"matched": matched, "user_id": user_id} for matched, user_id in batch if matched not in now]
+    _write(connection, [], free)
+    return taken
 
 
 def _bid(row: Any) -> Bid:

@@ -12,6 +12,9 @@ from sync.store.engine import many
 BY = "sync"
 """Who a run is in the records: only what it did itself does it undo."""
 
+BY_LONG_AWAY = "sync: long away"
+"""…and of keys that stay off until an admin enables them, for their owners came back after too long."""
+
 LONGEST_OVERLAP = 30 * 86_400_000
 """Milliseconds that the old value of a renewed key works beside the new one, unless it expires before."""
 
@@ -52,7 +55,7 @@ _RETIRE = (
     f" :now {_RENEWED}"
 )
 _REPLACE = "update virtual_key set sealed = :sealed, digest = :digest, expires_at = :expires_at, rotated_at = :now, origin = 'issued' where id = :id"
-_SWITCH_OFF = "update virtual_key set enabled = false, disabled_by = 'sync: long away', disabled_at = :now, policy = null where id = :id"
+_SWITCH_OFF = f"update virtual_key set enabled = false, disabled_by = '{BY_LONG_AWAY}', disabled_at = :now, policy = null where id = :id"
 
 
 def issue_staged(connection: Connection, source: str, now: int) -> Iterator[Issued]:

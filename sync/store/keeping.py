@@ -51,6 +51,11 @@ class Keeping(NamedTuple):
     fingerprint: bytes
     dropped: str
 
+    @property
+    def changes(self) -> bool:
+        """Tell whether anything but the fingerprint will be different."""
+        return bool(self.plan.kinds) or self.kept is None or self.kept.claims != self.plan.claims
+
 
 class Keeper:
     """Writes users, claims and memberships of one source in batches, and remembers what it touched."""

@@ -60,6 +60,11 @@ def get(store: Store, run_id: str) -> RunView:
         return run_view(_row(connection, _resolve(connection, run_id)))
 
 
+def find_row(connection: Connection, run_id: str) -> Row[Any]:
+    """Return a run's row by its id or a unique beginning of it, inside a transaction. Raises NotFound."""
+    return _row(connection, _resolve(connection, run_id))
+
+
 def list_runs(
     store: Store, *, source: str | None = None, state: str | None = None, limit: int = 20, cursor: str | None = None
 ) -> tuple[list[RunView], str | None]:
@@ -175,6 +180,7 @@ def prune(store: Store, history_ms: int) -> int:
         for run_id in ids:
             for table, column in (
                 ("change", "run_id"),
+                ("user_before", "run_id"),
                 ("loss", "run_id"),
                 ("approval", "hold_run_id"),
                 ("hold_item", "run_id"),

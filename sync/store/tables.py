@@ -17,7 +17,8 @@ from sync.store.pushedtables import PushedEmailRow, PushedGroupRow, PushedMember
 
 __all__ = [
     "Approval", "ChangeRow", "Claim", "Event", "Group", "Hold", "HoldItem", "Loss", "Membership", "Meta",
-    "PushedEmailRow", "PushedGroupRow", "PushedMembershipRow", "PushedUserRow", "RetiredValue", "RunRow", "SourceRow", "Token", "User", "VirtualKey",
+    "PushedEmailRow", "PushedGroupRow", "PushedMembershipRow", "PushedUserRow", "RetiredValue", "RunRow", "SourceRow", "Token", "User", "UserBefore",
+    "VirtualKey",
 ]  # fmt: skip
 
 
@@ -30,7 +31,8 @@ class Meta(SQLModel, table=True):
 
 
 class SourceRow(SQLModel, table=True):
-    """One directory: what we know of it, when it is due, who may sync it now."""
+    """One directory: what we know of it, when it is due, who may sync it now. `restored_at` = its people are as a backup had them, and no read
+    of everything has confirmed them since."""
 
     __tablename__ = "source"
     name: str = Field(primary_key=True)
@@ -59,6 +61,7 @@ class SourceRow(SQLModel, table=True):
     lease_pid: int | None = None
     lease_started: str | None = None
     lease_until: int | None = None
+    restored_at: int | None = None
 
 
 class User(SQLModel, table=True):
@@ -193,6 +196,15 @@ class ChangeRow(SQLModel, table=True):
     after: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     reason: str | None = None
     evidence: str | None = None
+
+
+class UserBefore(SQLModel, table=True):
+    """What a user was, whole, before a run changed them: what a revert goes back to. Whoever a run added was nobody before, and has none."""
+
+    __tablename__ = "user_before"
+    run_id: str = Field(primary_key=True, foreign_key="run.id")
+    user_id: str = Field(primary_key=True, foreign_key="user.id", index=True)
+    image: Any = Field(sa_column=Column(JSON, nullable=False))
 
 
 class Hold(SQLModel, table=True):

@@ -147,6 +147,22 @@ def test_requested_runs_join_the_waiting_one_and_wake_the_daemon(company: Compan
     assert company.ask("POST", f"/api/sync/runs/{ids[0]}/approve", token).status_code == 409
 
 
+def test_a_revert_over_http(company: Company) -> None:
+    """Operators revert, or look at what it would be; 409 for what cannot be reverted now."""
+    token, ann = company.token("operator"), company.add_user("ann@corp.example")
+    run = runs.request(company.store, "corp", trigger="api", requested_by="test")
+    assert company.ask("POST", f"/api/sync/runs/{run.id}/revert", token).json()["error"]["code"] == "run_not_revertible"
+    company.change("run", run.id, state="succeeded", finished_at=1)
+    with company.store.write() as connection:
+        added = "insert into change (run_id, kind, user_id, after) values (?, 'added', ?, '{\"username\": \"ann@corp.example\"}')"
+        connection.exec_driver_sql(added, (run.id, ann))
+    for dry_run, state in ((1, "active"), (0, "removed")):
+        answer = company.ask("POST", f"/api/sync/runs/{run.id}/revert?dry_run={dry_run}", token)
+        assert (answer.status_code, answer.json()["run"]["counts"]["removed"], answer.json()["run"]["trigger"]) == (200, 1, "api")
+        assert company.ask("GET", f"/api/users/{ann}", token).json()["user"]["state"] == state
+    assert company.ask("POST", f"/api/sync/runs/{run.id}/revert", company.token("lookup")).status_code == 403
+
+
 def test_runs_are_paged_by_cursor(company: Company) -> None:
     """Every run once, newest first, whatever the page size."""
     token = company.token("operator")

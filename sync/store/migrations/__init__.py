@@ -12,7 +12,7 @@ from sync.errors import StoreUnavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-VERSIONS = ("0001", "0002", "0003")
+VERSIONS = ("0001", "0002", "0003", "0004")
 """Every revision this version knows, oldest first; a test compares it with the scripts."""
 
 

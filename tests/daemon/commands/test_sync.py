@@ -60,6 +60,22 @@ def test_a_hold_from_exit_status_to_approval(place: Place, slapd: Slapd) -> None
     assert place.run("runs", "approve", run_id, status=6).err.startswith(f"rosterd: The hold of run {run_id} was approved meanwhile.")
 
 
+def test_a_run_is_reverted(place: Place, slapd: Slapd) -> None:
+    """`runs revert` shows what it would undo, undoes it, and says that the source is paused and how it goes on."""
+    dns = slapd.add_people(5)
+    place.run("sync")
+    slapd.delete(dns[0])
+    run_id = place.run("sync", "--json").json["run"]["id"]
+    shown = place.run("runs", "revert", run_id, "--dry-run").out
+    assert "Came back:" in shown
+    assert "Nothing was changed" in shown
+    assert place.run("users", "list", "--json").json["users"][0]["state"] == "missing"
+    done = place.run("runs", "revert", run_id[:12])
+    assert "rosterd sources resume corp" in done.out
+    assert {one["state"] for one in place.run("users", "list", "--json").json["users"]} == {"active"}
+    assert place.run("sources", "--json").json["sources"][0]["state"] == "paused"
+
+
 def test_a_discarded_hold_raises_no_second_alarm(place: Place, slapd: Slapd) -> None:
     """What was discarded stays away from people, and the next sync ends with 0."""
     dns = slapd.add_people(30)
