@@ -7,7 +7,11 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import msgspec
+
+_BLOCK = 1 << 20
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -35,6 +39,43 @@ def lines(path: Path, since: float = 0) -> Iterator[bytes]:
                     yield from opened
         except FileNotFoundError:
             continue
+
+
+def last_event(path: Path, store: str) -> int:
+    """Return the number of the last change of the store named `store` that the audit files tell of, 0 when they tell of none. Reads from the end."""
+    aside = sorted(path.parent.glob(f"{path.stem}-????-??-??*{path.suffix}"), key=lambda old: (old.stat().st_mtime, old.name))
+    for file in (path, *reversed(aside)):
+        try:
+            with file.open("rb") as opened:
+                for block in _from_the_end(opened):
+                    numbers = [number for line in block.split(b"\n") if (number := _event_of(line, store))]
+                    if numbers:
+                        return max(numbers)
+        except FileNotFoundError:
+            continue
+    return 0
+
+
+def _from_the_end(opened: BinaryIO) -> Iterator[bytes]:
+    """Yield whole lines, about a mebibyte at a time, the last ones first."""
+    place, rest = opened.seek(0, os.SEEK_END), b""
+    while place:
+        size = min(place, _BLOCK)
+        place = opened.seek(place - size)
+        block = opened.read(size) + rest
+        rest, _, whole = block.partition(b"\n") if place else (b"", b"", block)
+        yield whole
+
+
+def _event_of(line: bytes, store: str) -> int:
+    if b'"kind":"change"' not in line or store.encode() not in line:
+        return 0
+    try:
+        record = msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError:  # cut off by a full disk, or meddled with: it proves nothing
+        return 0
+    number = record.get("event")
+    return number if record.get("store") == store and isinstance(number, int) else 0
 
 
 def sweep(path: Path, keep_seconds: int) -> None:

@@ -17,6 +17,10 @@ from api.clients import Clients, Headers, HostNames
 from api.context import ApiContext
 from api.errors import Refusal
 from api.throttle import Throttle
+from sync.store import restoring
+
+RESTORED_RETRY = 60
+"""Seconds until another question may be answered, while sources are read after a restore."""
 
 Call = Request[Any, Any, State]
 
@@ -41,6 +45,7 @@ class Desk:
         """Threads for looking at the store that do not wait behind writes."""
         proxy = context.settings.proxy
         self._assertion = proxy.header.encode() if proxy is not None else None
+        self._confirmed = False
         self.streams: WeakSet[Seat] = WeakSet()
         """The event streams that are open."""
 
@@ -56,6 +61,19 @@ class Desk:
             return None
         peer = scope.get("client")
         return self._assertion if self.clients.is_proxy(peer[0] if peer else "") else None
+
+    def check_confirmed(self) -> None:
+        """Make sure that no source is still as a backup had it: a leaver's key of back then must open nothing. Raises Refusal.
+
+        A store is put back only while no daemon runs, so what was confirmed once stays so.
+        """
+        if self._confirmed:
+            return
+        waiting = restoring.unconfirmed(self.context.store)
+        if waiting:
+            why = "The store was put back from a backup, and its sources have not all been read since."
+            raise Refusal(503, "store_restored", why, headers=(("Retry-After", str(RESTORED_RETRY)),))
+        self._confirmed = True
 
     def take_seat(self) -> Seat:
         """Return a place for one more event stream. Raises Refusal when there is none."""

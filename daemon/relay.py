@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import msgspec
 
 from api.audit import AuditLog
+from api.auditfile import last_event
 from sync.errors import StoreUnavailable
-from sync.store import alarms, events
+from sync.store import alarms, events, restoring
 from sync.store.engine import Store
 
 _log = logging.getLogger(__name__)
@@ -20,16 +22,35 @@ EVERY = 1.0
 
 def relay(store: Store, audit: AuditLog) -> int:
     """Write every event that the audit file has not been told; return how many. One told twice after a crash has the same `event` number."""
-    told = 0
+    told, name = 0, restoring.store_name(store)
     while batch := events.unread(store, events.AUDIT):
         for happening in batch:
             facts = msgspec.to_builtins(happening)
-            audit.record(kind="change", action=facts.pop("kind"), **facts)
+            audit.record(kind="change", store=name, action=facts.pop("kind"), **facts)
         if not audit.flush():
             return told
         events.advance(store, events.AUDIT, batch[-1].event)
         told += len(batch)
     return told
+
+
+def refuse_older(store: Store, file: Path) -> None:
+    """Refuse a store that its own audit file proves to be older: what was taken away since would be back. Raises StoreUnavailable.
+
+    A lost, unreadable or new audit file proves nothing, and neither does that of another store.
+    """
+    try:
+        told = last_event(file, restoring.store_name(store))
+    except OSError as error:
+        _log.warning("the audit file cannot be read", extra={"event": "relay.audit", "file": str(file), "why": error.strerror})
+        return
+    known = restoring.last_event(store)
+    if told > known:
+        raise StoreUnavailable(
+            "store_older_than_audit",
+            f"The store knows {known:,} changes of keys, tokens and people, its audit file {file} {told:,}: it is a backup, or was turned back.",
+            "`rosterd store restore --in-place` takes away again what was taken away since; or put the newest store back.",
+        )
 
 
 async def relay_forever(store: Store, audit: AuditLog) -> None:

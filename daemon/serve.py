@@ -26,7 +26,7 @@ from daemon.config import Config, load
 from daemon.keysets import KeySets
 from daemon.listening import Listener, listen, load_certificate, make_tls
 from daemon.process import Program, child_command
-from daemon.relay import relay, relay_forever
+from daemon.relay import refuse_older, relay, relay_forever
 from daemon.version import VERSION
 from daemon.web import FINISH_WITHIN, Exchange, Web
 from daemon.webhooks import Webhooks
@@ -53,6 +53,7 @@ def serve(path: Path) -> int:
             stack.callback(listener.close)
         store = open_store(config.store)
         stack.callback(store.close)
+        refuse_older(store, config.audit.path)
         return asyncio.run(_run(config, store, listeners, tls))
 
 

@@ -18,7 +18,7 @@ from sync.intake import Intake
 from sync.policy import Rule, compile_rules
 from sync.pulse import Pulse
 from sync.settings import Policy, SourceSettings
-from sync.store import kept
+from sync.store import kept, restoring
 from sync.store.engine import Connection, Store
 from sync.store.facts import SourceFacts, count_refused_bind, keep_stamp, set_times_right, source_facts
 from sync.store.keyring import check_vault
@@ -203,6 +203,8 @@ class _Attempt:
             if not ruling.held:
                 keep_stamp(connection, self._source.name, jump.take_stamp())
                 self._approach.keep(connection, picture, now)
+                if picture.proof.complete and self._approach.everybody:
+                    restoring.confirm(connection, self._source.name)
         tick()
 
     def _ticker(self) -> Callable[[], None]:

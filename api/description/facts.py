@@ -164,6 +164,7 @@ CODES = {
     "429 too_many_failures": ("Too many failed authentications from this address.", ""),
     "429 too_many_streams": ("Too many event streams are open.", ""),
     "500 internal_error": ("Something went wrong inside rosterd; its log has the details under this event id.", ""),
+    "503 store_restored": ("The store was put back from a backup, and its sources have not all been read since.", ""),
     "503 store_unavailable": ("The store cannot answer now; the log of rosterd says why.", ""),
 }
 """Status and code to (a message, the parameter at fault): the examples of errors. docs/errors.md explains every code."""
@@ -180,6 +181,7 @@ LOOKUPS = (
     "404 user_not_found",
     "404 user_removed",
     "404 address_contested",
+    "503 store_restored",
 )
 
 OPERATIONS: dict[str, tuple[str, tuple[str, ...]]] = {

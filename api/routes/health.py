@@ -7,6 +7,7 @@ from litestar import Response, Router, get
 from litestar.params import FromQuery
 
 from api.desk import Call, desk_of
+from api.errors import Refusal
 from api.shapes import Liveness, Readiness
 from sync.errors import RosterError
 from sync.store import lookup, sources
@@ -26,8 +27,9 @@ async def ready(request: Call, strict: FromQuery[bool] = False) -> Response[Read
     context = desk.context
     try:
         lookup.by_user(context.store, "", asked=None)  # the very connection that lookups use
+        desk.check_confirmed()
         stale = await to_thread.run_sync(_stale, context.store, limiter=desk.looks)
-    except RosterError as error:
+    except (RosterError, Refusal) as error:
         return _answer(Readiness("unready", context.version, [], error.code))
     if context.stopping.is_set():
         return _answer(Readiness("unready", context.version, stale, "stopping"))

@@ -74,6 +74,7 @@ def _answer(scope: Any, segment: str | None) -> ASGIApp:
 
 
 def _look_up(desk: Desk, headers: Any, assertion: bytes | None, segment: str | None, trail: Trail) -> tuple[Reply, str]:
+    desk.check_confirmed()  # first of all: not even a bearer is to be believed before
     credential = read_credential(headers, assertion)
     try:
         address = None if segment is None else decode_segment(segment, "email")

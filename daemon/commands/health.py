@@ -43,6 +43,9 @@ def judge_source(source: SourceView, settings: SourceSettings | None, now: int) 
             what = f"{name} is not in the configuration any more; its {source.people['active']:,} active people stay as they are."
             yield Problem("warning", what, "Put its [[source]] table back.")
         return
+    if source.restored_at:
+        what = f"{name} is as a backup had it: lookups answer 503 until everything has been read since the restore at {source.restored_at}."
+        yield Problem("critical", what, f"rosterd sync {name} --full; if that is held, approve or discard it, then once more")
     if source.paused_by:
         yield Problem("warning", f"{name} was paused by {source.paused_by} at {source.paused_at}.", f"rosterd sources resume {name}")
     if source.read_at is None:

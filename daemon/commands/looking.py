@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -20,6 +20,9 @@ from daemon.config import Config
 from daemon.listening import make_tls
 from daemon.printing import plural
 from sync.errors import ConfigError, NotFound, RosterError
+
+if TYPE_CHECKING:
+    from sync.store.engine import Store
 
 SOON = 30 * 86_400
 """Seconds: a certificate that ends within them is worth a word."""
@@ -127,11 +130,27 @@ def _look_into(config: Config, path: Path) -> Iterator[Checked]:
         vault = Vault.parse(config.vault_secret)
         bind_vault(store, vault)
         yield Checked("encryption keys", "ok", f"{plural(len(vault.key_names), 'key')}, the newest {vault.key_names[0]}")
+        yield from _look_for_restores(config, store)
         now = store.now()
         for problem in judge_tokens(ending_tokens(store, now), now):
             yield Checked("token", "warning", problem.what, problem.remedy)
     finally:
         store.close()
+
+
+def _look_for_restores(config: Config, store: Store) -> Iterator[Checked]:
+    from daemon.commands.restoring import interrupted
+    from daemon.relay import refuse_older
+    from sync.store.restoring import unconfirmed
+
+    if interrupted(config):
+        what = "was interrupted before it took effect: the store is the one from before it"
+        yield Checked("restore", "warning", what, "rosterd store restore FILE")
+    waiting = unconfirmed(store)
+    if waiting:
+        what = f"lookups answer 503 until these have been read whole: {', '.join(waiting)}"
+        yield Checked("restore", "warning", what, f"rosterd sync {' '.join(waiting)} --full")
+    refuse_older(store, config.audit.path)
 
 
 def _policies(config: Config) -> str:

@@ -60,12 +60,16 @@ def status(exit_code: bool, as_json: bool) -> int:
 def look(place: Opened) -> Screen:
     """Return what there is to show. Raises StoreUnavailable."""
     from daemon.commands.health import ending_tokens, judge_source, judge_tokens
+    from daemon.commands.restoring import interrupted
     from daemon.commands.sources import all_sources
     from sync.store import addresses, runs
 
     settings = {one.name: one for one in place.config.sources}
     sources, now = all_sources(place), place.store.now()
     problems = [problem for one in sources for problem in judge_source(one, settings.get(one.name), now)]
+    if interrupted(place.config):
+        what = "A restore was interrupted before it took effect: the store is the one from before it."
+        problems.append(Problem("warning", what, "rosterd store restore FILE"))
     problems += judge_tokens(ending_tokens(place.store, now), now)
     problems.sort(key=lambda problem: problem.level)
     recent, _ = runs.list_runs(place.store, limit=RUNS)

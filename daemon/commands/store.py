@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from daemon.commands.opening import opened
-from daemon.commands.options import takes_config, takes_json
-from daemon.printing import print_json, safe, say, warn
+from daemon.commands.opening import become_owner, opened
+from daemon.commands.options import config_path, takes_config, takes_json
+from daemon.config import load
+from daemon.printing import plural, print_json, safe, say, warn
+
+if TYPE_CHECKING:
+    from daemon.commands.restoring import Restored
+    from sync.store.replaying import Told
 
 
 @click.group()
 @takes_config
 def store() -> None:
-    """Migrate the store, back it up, or seal its keys anew, all while everything runs."""
+    """Migrate the store, back it up, seal its keys anew, all while everything runs; or restore a backup."""
 
 
 @store.command()
@@ -52,6 +58,60 @@ def backup(file: Path, as_json: bool) -> int:
     warn(f"The key files are not in it: without [keys] encryption_key_file ({safe(key_file)}) no key value in the copy can be read.")
     warn("Keep a copy of that file, and of [auth] secret_file, in another place.")
     return 0
+
+
+@store.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--in-place", is_flag=True, help="The backup has been put in the place of the store already.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be taken away again.")
+@takes_json
+def restore(file: Path | None, in_place: bool, dry_run: bool, as_json: bool) -> int:
+    """Put the backup FILE in the place of the store, less what was taken away since it was made; the old store is kept beside it.
+
+    Blocks, disabled and deleted keys, rotations, revoked tokens and departures since then are in the audit file. No daemon may run.
+    Lookups answer 503 until each source has been read whole.
+    """
+    from daemon.commands import restoring
+
+    if (file is None) != in_place:
+        raise click.UsageError("Give the backup's FILE, or --in-place.")
+    path = config_path()
+    become_owner(path)
+    config = load(path)
+    if restoring.interrupted(config):
+        warn("An earlier restore was interrupted before it took effect: the store is the one from before it.")
+    done = restoring.restore(config, file, dry_run=dry_run)
+    if as_json:
+        print_json(restore=done)
+        return 0
+    _print_restored(done)
+    return 0
+
+
+def _print_restored(done: Restored) -> None:
+    say(f"{safe(done.file)} knows the changes up to number {done.backup:,}, the audit file up to {done.audit:,}.")
+    for one in done.taken:
+        say(f"  - {_described(done, one.told)}: {safe(one.outcome)}")
+    if done.given:
+        say("Given since then, and not in the backup; do again what still holds:")
+        for told in done.given:
+            say(f"  ! {_described(done, told)}")
+    if done.audit < done.backup:
+        warn("The audit file ends before the backup was made, or is not this store's: what was taken away since is not known.")
+    if done.unknown:
+        warn(f"{plural(done.unknown, 'change is', 'changes are')} not in the audit file any more: what was taken away by them is not known.")
+    if done.dry_run:
+        say("Nothing was changed.")
+        return
+    say("The store is restored." + (f" The old one is {safe(done.kept)}: delete it when all is well, it holds keys." if done.kept else ""))
+    if done.waiting:
+        say(f"Lookups answer 503 until these have been read whole: {safe(', '.join(done.waiting))}. The daemon does so when it starts; or now:")
+        say(f"rosterd sync {safe(' '.join(done.waiting))} --full")
+
+
+def _described(done: Restored, told: Told) -> str:
+    which = told.key_id or told.jti or ""
+    return "  ".join(safe(part) for part in (told.action, done.people.get(told.user_id or "", told.user_id or ""), which, f"by {told.by}") if part)
 
 
 @store.command()

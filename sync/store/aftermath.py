@@ -113,11 +113,10 @@ def _is_as_left(user: Kept, image: Image | None, changes: Iterable[Row[Any]]) ->
 
 def _agrees(user: Kept, name: str, value: Any) -> bool:
     if name == "emails":
-        return spelt(user.claims) == value
+        return bool(spelt(user.claims) == value)
     if name == "groups":
         return set(value) <= user.groups
-    same: bool = getattr(user, name) == value
-    return same
+    return bool(getattr(user, name) == value)
 
 
 def _keys(changes: Iterable[Row[Any]]) -> Iterator[tuple[str, str]]:

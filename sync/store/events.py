@@ -31,7 +31,7 @@ class Happening(msgspec.Struct, omit_defaults=True, frozen=True):
     """One event as it is told. `kind` = key.issued, key.imported, key.renamed, key.expiry, key.enabled, key.disabled, key.rotated, key.renewed,
     key.deleted, token.issued, token.revoked, user.blocked, user.unblocked, user.disabled, user.missing, user.removed,
     user.adopted, user.erased, address.given, run.failed,
-    run.held, run.reverted, source.stale, lookup.fanout; `by` = who, as in "cli:ann", "admin:JTI", "sync"."""
+    run.held, run.reverted, store.restored, source.stale, lookup.fanout; `by` = who, as in "cli:ann", "admin:JTI", "sync"."""
 
     event: int
     at: str
@@ -75,6 +75,21 @@ def declare_readers(store: Store, readers: Iterable[str]) -> None:
         last = connection.execute(text("select coalesce(max(id), 0) from event")).scalar_one()
         for reader in wanted - known.keys():
             _put(connection, reader, 0 if reader == AUDIT else last)
+
+
+def last(connection: Connection) -> int:
+    """Return the number of the last event ever recorded: what has been forgotten was told to the audit file before."""
+    newest = connection.execute(text("select coalesce(max(id), 0) from event")).scalar_one()
+    return max(int(newest), _places(connection).get(AUDIT, 0))
+
+
+def go_on_after(connection: Connection, number: int) -> None:
+    """Let the next event have a number above `number`: those up to it were told by a life of this store that a backup knows nothing of."""
+    if number <= last(connection):
+        return
+    none = {"id": number, "at": 0, "kind": "", "by": ""}
+    connection.execute(text("insert into event (id, at, kind, by) values (:id, :at, :kind, :by)"), none)
+    connection.execute(text("delete from event where id = :id"), none)  # the numbering remembers (AUTOINCREMENT)
 
 
 def advance(store: Store, reader: str, last: int) -> None:

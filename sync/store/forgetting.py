@@ -62,17 +62,17 @@ def forget_source(store: Store, source: str, people: int, by: str, *, dry_run: b
     return Forgotten(source, len(found), active, dry_run)
 
 
-def erase(store: Store, user_id: str, by: str) -> None:
+def erase(store: Store, user_id: str, by: str, *, shown_too: bool = False) -> None:
     """Forget one user who is gone: name, addresses, groups, what runs noted about them, and the values of their keys; the id stays.
 
-    Raises NotFound, and Conflict while a configured source still shows them.
+    Raises NotFound, and unless `shown_too` Conflict while a configured source still shows them.
     """
     with store.write() as connection:
         query = text('select u.state, u.source, s.configured from "user" u join source s on s.name = u.source where u.id = :id')
         user = connection.execute(query, {"id": user_id}).one_or_none()
         if user is None:
             raise NotFound("user_not_found", f"There is no user {user_id}.")
-        if user.configured and user.state in ("active", "disabled"):
+        if user.configured and user.state in ("active", "disabled") and not shown_too:
             why = f"The source {user.source} still shows this user; the next sync would bring everything back."
             raise Conflict("user_shown", why, "Take the entry out of the directory, sync, then erase.")
         now = store.now()

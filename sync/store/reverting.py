@@ -5,7 +5,7 @@ Who was changed since is left alone, and an address is never taken from whoever 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,7 +18,7 @@ from sync.store import cursors, events, holders, images, issuing, lease, runs
 from sync.store.aftermath import REVERT_OF, Fate, fates
 from sync.store.engine import Store, many
 from sync.store.keeping import Keeper, Keeping
-from sync.store.kept import BATCH, load_all
+from sync.store.kept import batches, load_all
 from sync.store.outcome import ChangeLog
 from sync.store.views import RunView
 from sync.user import Kept, KeptClaim, UserPlan, differences
@@ -72,22 +72,18 @@ class Revert:
         self._wanted: dict[tuple[str, str], Kept] = {}
 
     def apply(self) -> None:
-        """Put back people, then the addresses they held, then their keys."""
-        keys: list[tuple[str, str, Kept]] = []
-        batch: list[Fate] = []
-        for fate in list(fates(self._connection, self._run)):
+        """Put back people and their keys, batch by batch, then the addresses that they held."""
+        for batch in batches(self._revertible()):
+            self._people(batch)
+            self._keys([(key_id, what, fate.user) for fate in batch for key_id, what in fate.keys])
+        self._addresses()
+
+    def _revertible(self) -> Iterator[Fate]:
+        for fate in fates(self._connection, self._run):
             if fate.why_not:
                 self._log_user("refused", fate.user, reason=f"not reverted: {fate.why_not}")
-                continue
-            batch.append(fate)
-            keys += [(key_id, what, fate.user) for key_id, what in fate.keys]
-            if len(batch) == BATCH:
-                self._people(batch)
-                batch = []
-        self._people(batch)
-        self._addresses()
-        for start in range(0, len(keys), BATCH):
-            self._keys(keys[start : start + BATCH])
+            else:
+                yield fate
 
     def _people(self, batch: list[Fate]) -> None:
         changed = [fate for fate in batch if fate.added or fate.image is not None]

@@ -123,7 +123,7 @@ def _view(connection: Connection, row: Row[Any], now: int) -> SourceView:
         name=row.name, kind=row.kind, state=_state(row, stale), stale=stale, people=people, unproven=unproven, read_at=rfc3339(row.read_at),
         due_at=rfc3339(row.due_at), paused_by=row.paused_by, paused_at=rfc3339(row.paused_at), server=row.server or None,
         vendor=row.vendor or None, last_run=run_view(last) if last else None, open_hold=open_hold(connection, row.name),
-        full_at=rfc3339(cursor.full_at) if cursor else None,
+        full_at=rfc3339(cursor.full_at) if cursor else None, restored_at=rfc3339(row.restored_at),
         drift=DriftView(drift.sampled, drift.drifted, round(drift.ratio, 4)) if drift.sampled else None,
     )  # fmt: skip
 

@@ -138,7 +138,8 @@ class DriftView(msgspec.Struct):
 
 
 class SourceView(msgspec.Struct, omit_defaults=True):
-    """`state` is one of ok, stale, failing, paused, unconfigured, new (nothing read yet); `full_at` = when everything was last read."""
+    """`state` is one of ok, stale, failing, paused, unconfigured, new (nothing read yet); `full_at` = when everything was last read;
+    `restored_at` = its people are as a backup had them: lookups wait until everything has been read."""
 
     name: str
     kind: str
@@ -156,6 +157,7 @@ class SourceView(msgspec.Struct, omit_defaults=True):
     open_hold: HoldView | None = None
     full_at: str | None = None
     drift: DriftView | None = None
+    restored_at: str | None = None
 
 
 class Claimant(msgspec.Struct, omit_defaults=True):
