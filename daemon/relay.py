@@ -39,12 +39,18 @@ def refuse_older(store: Store, file: Path) -> None:
 
     A lost, unreadable or new audit file proves nothing, and neither does that of another store.
     """
+    known = restoring.last_event(store)
+    if restoring.unfinished(store) is not None:
+        raise StoreUnavailable(
+            "store_older_than_audit",
+            "A restore of this store was begun and not finished: not everything that ended since the backup has been taken away again.",
+            "`rosterd store restore --in-place` goes on with it.",
+        )
     try:
         told = last_event(file, restoring.store_name(store))
     except OSError as error:
         _log.warning("the audit file cannot be read", extra={"event": "relay.audit", "file": str(file), "why": error.strerror})
         return
-    known = restoring.last_event(store)
     if told > known:
         raise StoreUnavailable(
             "store_older_than_audit",

@@ -49,7 +49,9 @@ def restore(config: Config, file: Path | None, *, dry_run: bool) -> Restored:
 
     A dry run changes nothing. Raises Conflict while somebody uses the store, StoreUnavailable, ConfigError.
     """
-    path = _place_of(config)
+    path = _file_of(config)
+    if path is None:
+        return _restore_database(config, file, dry_run=dry_run)
     if file is not None and path.exists() and file.resolve() != path.resolve():
         _finish_the_old(config, path, dry_run=dry_run)
     if not dry_run:
@@ -66,11 +68,25 @@ def restore(config: Config, file: Path | None, *, dry_run: bool) -> Restored:
     return done
 
 
-def _place_of(config: Config) -> Path:
-    if not config.store.url.startswith("sqlite:///"):
-        remedy = "Stop every daemon and put it back with the database's own tools (pg_restore), from a backup made with them."
+def _file_of(config: Config) -> Path | None:
+    """Return the file that the store is, None for a database server's."""
+    url = config.store.url
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def _restore_database(config: Config, file: Path | None, *, dry_run: bool) -> Restored:
+    """Do the same with a database that its own tools have put back; killed halfway it is refused until this has been done again."""
+    if file is not None:
+        remedy = "Stop every daemon, put the database back with its own tools (pg_restore), then `rosterd store restore --in-place`."
         raise Conflict("restore_unsupported", "This store is no file.", remedy)
-    return Path(config.store.url.removeprefix("sqlite:///"))
+    store = open_store(config.store)
+    try:
+        alive = [node.name for node in nodes.living(store) if _lives(node.name)]
+        if alive and not dry_run:
+            raise swapping.in_use(f"The daemon {', '.join(alive)} lives on the store.")
+        return _replay(config, store, "the database", dry_run=dry_run, try_only=dry_run)
+    finally:
+        store.close()
 
 
 def _finish_the_old(config: Config, path: Path, *, dry_run: bool) -> None:
@@ -106,31 +122,40 @@ def _lives(name: str) -> bool:
 
 
 def _make_ready(config: Config, side: Path, file: Path, *, dry_run: bool) -> Restored:
+    settings: StoreSettings = replace(config.store, url=f"sqlite:///{side}")
+    store = open_store(settings)
+    try:
+        return _replay(config, store, str(file), dry_run=dry_run)
+    finally:
+        store.close()
+
+
+def _replay(config: Config, store: Store, file: str, *, dry_run: bool, try_only: bool = False) -> Restored:
+    """Take away again what the audit file tells of; `try_only` = only tell what that would be."""
     from api.auth.minting import make_mint
     from sync.store import sources
     from sync.store.keyring import bind_vault
     from sync.vault import Vault
 
-    settings: StoreSettings = replace(config.store, url=f"sqlite:///{side}")
-    store = open_store(settings)
-    try:
-        vault = Vault.parse(config.vault_secret)
-        bind_vault(store, vault)
-        since = restoring.last_event(store)
-        name = restoring.store_name(store)
-        told = [one for one in _told(config.audit.path, name) if one.event > since]
-        newest = max((one.event for one in told), default=since)
+    vault = Vault.parse(config.vault_secret)
+    bind_vault(store, vault)
+    begun, name = restoring.unfinished(store), restoring.store_name(store)
+    since = restoring.last_event(store) if begun is None else begun
+    told = [one for one in _told(config.audit.path, name) if one.event > since]
+    newest = max((one.event for one in told), default=since)
+    if try_only:
+        taken = [Taken(one, "to be taken away again") for one in replaying.takings(told)]
+    else:
         sources.declare(store, config.sources, config.policies)
-        restoring.begin(store, by=caller(), told=newest)
+        restoring.begin(store, by=caller(), since=since, told=newest)
         taken = list(replaying.replay(Means(store, vault, make_mint(config.minting, store.now)), told))
-        given = replaying.lost(told)
-        return Restored(
-            file=str(file), dry_run=dry_run, backup=since, audit=last_event(config.audit.path, name),
-            unknown=newest - since - len({one.event for one in told}), taken=taken, given=given, waiting=restoring.unconfirmed(store),
-            people=_addresses(store, taken, given),
-        )  # fmt: skip
-    finally:
-        store.close()
+        restoring.finish(store)
+    given = replaying.lost(told)
+    return Restored(
+        file=file, dry_run=dry_run, backup=since, audit=last_event(config.audit.path, name),
+        unknown=newest - since - len({one.event for one in told}), taken=taken, given=given, waiting=restoring.unconfirmed(store),
+        people=_addresses(store, taken, given),
+    )  # fmt: skip
 
 
 def _told(file: Path, name: str) -> Iterator[Told]:
@@ -167,4 +192,5 @@ def _addresses(store: Store, taken: list[Taken], given: list[Told]) -> dict[str,
 
 def interrupted(config: Config) -> bool:
     """Tell whether a restore was killed before it took effect: the old store is in its place, and the new one lies unfinished beside it."""
-    return config.store.url.startswith("sqlite:///") and swapping.side_of(_place_of(config)).exists()
+    path = _file_of(config)
+    return path is not None and swapping.side_of(path).exists()

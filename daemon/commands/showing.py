@@ -86,7 +86,8 @@ def _facts(run: RunView, hold: HoldView | None) -> Iterator[tuple[str, str]]:
     if hold and hold.run == run.id:
         yield "held", hold.why
     if run.decision:
-        yield "decision", f"by {run.decision.by} at {run.decision.at}{f', carried out by run {run.decision.run}' if run.decision.run else ''}"
+        carried_out = f", carried out by run {run.decision.run}" if run.decision.run else ""
+        yield "reverted" if run.state == "succeeded" else "decision", f"by {run.decision.by} at {run.decision.at}{carried_out}"
     if run.error:
         yield "error", f"{run.error.message} {run.error.remedy or ''}".strip()
 

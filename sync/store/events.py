@@ -87,6 +87,9 @@ def go_on_after(connection: Connection, number: int) -> None:
     """Let the next event have a number above `number`: those up to it were told by a life of this store that a backup knows nothing of."""
     if number <= last(connection):
         return
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select setval(pg_get_serial_sequence('event', 'id'), :number)"), {"number": number})
+        return
     none = {"id": number, "at": 0, "kind": "", "by": ""}
     connection.execute(text("insert into event (id, at, kind, by) values (:id, :at, :kind, :by)"), none)
     connection.execute(text("delete from event where id = :id"), none)  # the numbering remembers (AUTOINCREMENT)

@@ -10,6 +10,7 @@ from sync.store.engine import Store
 PUSHED = "scim-push"
 """The kind of source that cannot be read: what its provider has pushed is all there is, so there is nothing to wait for."""
 
+_UNFINISHED = "restoring"
 _WAITING = "select name from source where restored_at is not null and configured order by rank, name"
 
 
@@ -25,17 +26,32 @@ def last_event(store: Store) -> int:
         return events.last(connection)
 
 
-def begin(store: Store, *, by: str, told: int) -> None:
-    """Let a store begin its life after a backup: its events go on after `told`, the last that the audit file knows; every source is read whole
-    before lookups are answered."""
+def unfinished(store: Store) -> int | None:
+    """Return the last event of the backup that a restore was begun with and not brought to its end; None when there is none."""
+    with store.read() as connection:
+        found = connection.execute(text("select value from meta where name = :name"), {"name": _UNFINISHED}).scalar_one_or_none()
+    return None if found is None else int(found)
+
+
+def begin(store: Store, *, by: str, since: int, told: int) -> None:
+    """Let a store begin its life after a backup that knows the events up to `since`: its own go on after `told`, the last that the audit file
+    knows; every source is read whole before lookups are answered. Until `finish` the restore counts as unfinished."""
     with store.write() as connection:
         now = store.now()
+        mark = "insert into meta (name, value) values (:name, :value) on conflict (name) do nothing"
+        connection.execute(text(mark), {"name": _UNFINISHED, "value": str(since)})
         events.go_on_after(connection, told)
         events.record(connection, "store.restored", by, now)
         facts = {"now": now, "pushed": PUSHED}
         connection.execute(text("update source set cursor = null, due_at = null"))
         connection.execute(text("update source set restored_at = :now where kind <> :pushed"), facts)
         connection.execute(text("delete from meta where name like 'node:%'"))  # daemons of back then
+
+
+def finish(store: Store) -> None:
+    """Say that everything was taken away again."""
+    with store.write() as connection:
+        connection.execute(text("delete from meta where name = :name"), {"name": _UNFINISHED})
 
 
 def confirm(connection: Connection, source: str) -> None:

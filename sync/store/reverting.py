@@ -195,8 +195,8 @@ def _record(connection: Connection, new_id: str, run: Row[Any], asked: Asked, no
     connection.execute(
         text(
             "insert into run (id, source, trigger, requested_by, mode, mode_reason, dry_run, only, state, pages, entries, counts, seconds, fence,"
-            " requested_at, started_at) select :id, :source, :trigger, :by, :mode, :why, :dry, '', 'succeeded', 0, 0, '{}', '{}', fence, :now, :now"
-            " from source where name = :source"
+            " requested_at, started_at) values (:id, :source, :trigger, :by, :mode, :why, :dry, '', 'succeeded', 0, 0, '{}', '{}',"
+            " (select fence from source where name = :source), :now, :now)"
         ),
         {"id": new_id, "source": run.source, "trigger": asked.trigger, "by": asked.by, "mode": run.mode, "why": f"{REVERT_OF}{run.id}",
          "dry": asked.dry_run, "now": now},
@@ -214,6 +214,6 @@ def _pause(connection: Connection, run: Row[Any], new_id: str, by: str, now: int
     facts = {"name": run.source, "by": by, "now": now, "run": run.id, "new": new_id}
     connection.execute(text("update source set paused_by = :by, paused_at = :now where name = :name and paused_by is null"), facts)
     connection.execute(text("update source set cursor = null where name = :name"), facts)
-    decide = "update run set decision_by = :by, decision_at = :now, decision_run = :new where id = :run and decision_by is null"
+    decide = "update run set decision_by = :by, decision_at = :now, decision_run = :new where id = :run and state = 'succeeded'"
     connection.execute(text(decide), facts)
     events.record(connection, "run.reverted", by, now, run_id=run.id, detail={"source": run.source, "revert": new_id})

@@ -15,11 +15,11 @@ from sqlalchemy import text
 
 from sync.address import normalise
 from sync.directory import Listed
-from sync.errors import Conflict, SourceUnavailable
+from sync.errors import Conflict, NotFound, SourceUnavailable
 from sync.run import perform
 from sync.settings import Policy
 from sync.store import addresses as store_addresses
-from sync.store import forgetting, people, runs, sources
+from sync.store import forgetting, people, reverting, runs, sources
 from sync.store.lease import Progress
 from sync.store.views import RunView
 from tests.sync.world import World
@@ -162,6 +162,17 @@ class Histories(RuleBasedStateMachine):
             return
         (runs.approve if approve else runs.discard)(self.world.store, hold.run, "cli:admin")
         self._sync()
+
+    @rule(place=st.integers(0, 5), dry=st.booleans())
+    def revert(self, place: int, dry: bool) -> None:
+        """An admin undoes any run, lately or long ago, another revert too, and lets the source go on."""
+        done, _ = runs.list_runs(self.world.store, limit=6)
+        before = self._dump()
+        with contextlib.suppress(Conflict, NotFound):
+            reverting.revert(self.world.store, done[place % len(done)].id if done else "none-yet", reverting.Asked("cli:admin", "cli", dry))
+        if dry:
+            assert self._dump() == before
+        sources.resume(self.world.store, "corp", "cli:admin")
 
     @invariant()
     def no_key_changes_hands(self) -> None:
