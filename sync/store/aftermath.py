@@ -32,6 +32,10 @@ _LATER = text(
     "select distinct c.user_id, r.id, r.mode_reason from change c join run r on r.id = c.run_id"
     " where c.user_id in :ids and c.kind in :kinds and not r.dry_run and c.id > :last order by 1, 2"
 ).bindparams(bindparam("kinds", expanding=True), bindparam("ids", expanding=True))
+_LAST = text(
+    "select coalesce((select max(id) from change where run_id = :run),"  # a run that only ended quarantines has none
+    " (select max(c.id) from change c join run r on r.id = c.run_id where r.finished_at <= :ended), 0)"
+)
 _ROWS = text('select id, source, blocked_at is not null as blocked from "user" where id in :ids').bindparams(bindparam("ids", expanding=True))
 
 
@@ -50,7 +54,7 @@ class Fate(NamedTuple):
 def fates(connection: Connection, run: Row[Any]) -> Iterator[Fate]:
     """Yield everybody whom the run changed."""
     touched = connection.execute(_TOUCHED, {"run": run.id, "kinds": _PEOPLE}).scalars().all()
-    last = connection.execute(text("select coalesce(max(id), 0) from change where run_id = :run"), {"run": run.id}).scalar_one()
+    last = connection.execute(_LAST, {"run": run.id, "ended": run.finished_at}).scalar_one()
     for batch in kept.batches(touched):
         facts = {"run": run.id, "kinds": _PEOPLE, "ids": batch, "last": last}
         own: defaultdict[str, list[Row[Any]]] = defaultdict(list)

@@ -142,6 +142,26 @@ def test_an_address_stays_with_its_holder(world: World) -> None:
     assert "p1@corp.example" in (contested.reason or "") and "x" in (contested.evidence or "")
 
 
+def test_a_quarantine_that_ended_goes_on(world: World) -> None:
+    """An address that a run set free is its holder's again, as long as nobody has taken it."""
+    world.people(2)
+    world.sync()
+    for number in range(2):
+        world.directory.change(f"id-p{number}", emails=(Listed(f"p{number}@corp.example", f"p{number}@corp.example"),))
+    world.sync()
+    before = pictures(world)
+    world.clock.forward(days=8)
+    run = world.sync()
+    assert world.lookup("alias0@corp.example").outcome == "user_not_found"
+    world.directory.add("x", "x@corp.example", "alias1@corp.example")
+    world.sync()
+    undone = undo(world, run)
+    assert undone.counts["contested"] == 1
+    assert world.lookup("alias0@corp.example").user_id == user(world, "p0@corp.example").id
+    assert world.lookup("alias1@corp.example").user_id == user(world, "x@corp.example").id
+    assert pictures(world)["id-p0"] == before["id-p0"]
+
+
 def test_an_admins_switch_stays(world: World) -> None:
     """A key that an admin switched off after the run did stays off."""
     world.policies = (Policy("default", groups=("ai",)),)
