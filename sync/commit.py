@@ -165,7 +165,7 @@ class Commit:
         self._tick()
 
     def _withheld(self) -> None:
-        withheld = sorted(self._picture.ruling.withheld)
+        withheld = sorted(self._picture.ruling.withheld - self._picture.told)
         users = kept.load_all(self._connection, {loss.user_id for loss in withheld})
         for loss in withheld:
             finding = self._picture.departed.get(loss.user_id) if loss.what == "missing" else None

@@ -73,7 +73,8 @@ class Proof:
     every entry with a readable id. `groups_found` = those of the groups asked about that the directory shows, with
     how many members it lists (None where it would not say). `cursor` = where a later `delta` can go on, as of the moment
     before the read began; "" where the directory offers none, and then `no_cursor` says why. `answers_by_id` = whether an id is gone the
-    directory says itself when asked for that id, and this counts whatever became of the read."""
+    directory says itself when asked for that id, and this counts whatever became of the read; `may_be_empty` = nobody is an answer like any
+    other, as each departure is on record."""
 
     complete: bool
     server: str
@@ -84,6 +85,7 @@ class Proof:
     cursor: str = ""
     no_cursor: str = ""
     answers_by_id: bool = False
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class Scale(msgspec.Struct, frozen=True):
     `active` = active people of the source before the run; `lost`, `stated` = people counted over the last 24 hours,
     approved ones left out; `approved` = None when no approval stands; `silenced` = a discarded hold's set;
     `forced` = losses that no limit lets through, with the reason; `alarms` = reasons to hold every loss
-    (a configuration key changed, the clock jumped).
+    (a configuration key changed, the clock jumped). Of a source that is pushed to: `waiting` = what the open hold withholds from people
+    whom this push does not name, `newcomers` = who was first pushed less than a day ago, and is not counted.
     """
 
     settings: GuardSettings
@@ -36,6 +37,8 @@ class Scale(msgspec.Struct, frozen=True):
     silenced: frozenset[Loss] = frozenset()
     forced: dict[Loss, str] = {}
     alarms: tuple[str, ...] = ()
+    waiting: frozenset[Loss] = frozenset()
+    newcomers: frozenset[str] = frozenset()
 
     @property
     def limit(self) -> int:
@@ -71,14 +74,15 @@ def rule(losses: frozenset[Loss], scale: Scale) -> Ruling:
     forced = {loss: why for loss, why in scale.forced.items() if loss in fresh}
     reasons += sorted(set(forced.values()))
     withheld = set(forced)
-    taken = frozenset(loss for loss in fresh - forced.keys() if loss.what != STATED)
-    stated = frozenset(loss for loss in fresh - forced.keys() if loss.what == STATED)
+    uncounted = frozenset(loss for loss in fresh - forced.keys() if loss.user_id in scale.newcomers and not scale.alarms)
+    taken = frozenset(loss for loss in fresh - forced.keys() - uncounted if loss.what != STATED)
+    stated = frozenset(loss for loss in fresh - forced.keys() - uncounted if loss.what == STATED)
     for group, why in ((taken, _taking(taken, scale)), (stated, _stating(stated, scale))):
         if why:
             withheld |= group
             reasons.append(why)
     allowed = losses - withheld - silent
-    return Ruling(allowed, allowed - approved, frozenset(withheld) | silent, silent, "; ".join(reasons))
+    return Ruling(allowed, allowed - approved - uncounted, frozenset(withheld) | silent, silent, "; ".join(reasons))
 
 
 def _people(losses: frozenset[Loss]) -> frozenset[str]:
@@ -94,15 +98,18 @@ def _taking(losses: frozenset[Loss], scale: Scale) -> str:
     if scale.approved is not None:
         return f"{len(_people(losses))} people beyond the approved ones would lose something"
     before = scale.lost - _people(losses)
-    people = len(_people(losses) | before)
+    waiting = _people(frozenset(loss for loss in scale.waiting if loss.what != STATED)) - _people(losses) - before
+    people = len(_people(losses) | before | waiting)
     if people <= scale.limit:
         return ""
-    earlier = f" ({len(before)} of them earlier in these 24 hours)" if before else ""
-    return f"{people} people of {scale.active} would lose something they have{earlier}; the limit is {scale.limit}"
+    said = [f"{len(before)} of them earlier in these 24 hours"] if before else []
+    said += [f"{len(waiting)} of them withheld already"] if waiting else []
+    others = f" ({', '.join(said)})" if said else ""
+    return f"{people} people of {scale.active} would lose something they have{others}; the limit is {scale.limit}"
 
 
 def _stating(losses: frozenset[Loss], scale: Scale) -> str:
-    people = len(_people(losses) | scale.stated)
+    people = len(_people(losses | frozenset(loss for loss in scale.waiting if loss.what == STATED)) | scale.stated)
     if not losses or people <= scale.settings.max_disabled:
         return ""
     return f"{people} people would be disabled or expired within 24 hours; max_disabled is {scale.settings.max_disabled}"

@@ -62,7 +62,7 @@ class Intake:
             self._stage(page, staging)
             self._pulse.beat(self.progress("read", expected))
         proof = reading.proof()
-        self._refuse_suspicious(expected)
+        self._refuse_suspicious(0 if proof.may_be_empty else expected)
         return proof
 
     def read_changes(self, reading: Reading, connection: Connection, staging: Staging, cursor: Cursor) -> Changes:
@@ -110,15 +110,12 @@ class Intake:
 
     def _stage(self, page: Page, staging: Staging) -> None:
         now = self._store.now()
-        staging.add([self._staged(person, now) for person in page.persons])
+        staging.add([staged(person, self._rules, now) for person in page.persons])
         self.pages += 1
         self.entries += len(page.persons) + len(page.refused)
         self.dropped += sum(len(person.dropped) for person in page.persons)
         self.refused_count += len(page.refused)
         self.refused += page.refused[: MOST_REFUSED_KEPT - len(self.refused)]
-
-    def _staged(self, person: Person, now: int) -> StagedPerson:
-        return StagedPerson(person, plan.fingerprint(person), person.is_active(now), wanted(self._rules, person.groups))
 
     def _refuse_suspicious(self, expected: int) -> None:
         """Raise UnsafePlan for an empty answer and for too many entries that could not be taken (rule 3)."""
@@ -140,6 +137,11 @@ class Intake:
                 f" more than max_refused_percent = {limit:g} allows, nothing was changed.",
                 "Check that the bind account may read the id attribute of every person.",
             )
+
+
+def staged(person: Person, rules: Sequence[Rule], now: int) -> StagedPerson:
+    """Return a person as they are staged."""
+    return StagedPerson(person, plan.fingerprint(person), person.is_active(now), wanted(rules, person.groups))
 
 
 def _normalised(address: str) -> str:

@@ -40,8 +40,10 @@ class Pulse:
             raise self._error
 
     def last_beat(self, progress: Progress) -> None:
-        """Stop beating and take a lease long enough for the commit, in which nobody else can write. Raises as `beat` does."""
+        """Stop beating and take a lease long enough for the commit, in which nobody else can write. Raises as `beat` does. Once is enough."""
         self.beat(progress)
+        if self._stop.is_set():
+            return
         self.rest()
         renew(self._store, self._lease, progress, COMMIT_MS)
 

@@ -13,10 +13,11 @@ from sync.approach import Approach
 from sync.commit import Commit, Frame, settle_holds
 from sync.directory import Source
 from sync.errors import RosterError, SourceRefused
-from sync.ids import new_key_id, new_user_id
+from sync.ids import new_user_id
 from sync.intake import Intake
-from sync.policy import Rule, compile_rules
+from sync.policy import compile_rules
 from sync.pulse import Pulse
+from sync.sealing import Sealer
 from sync.settings import Policy, SourceSettings
 from sync.store import kept, restoring
 from sync.store.engine import Connection, Store
@@ -25,8 +26,9 @@ from sync.store.keyring import check_vault
 from sync.store.lease import Lease, Progress, check, fail, start, this_process
 from sync.store.outcome import ChangeLog, Ending, ReadFrom, accept_read, end
 from sync.store.runs import get
-from sync.store.staging import StagedKey, Staging
+from sync.store.staging import Staging
 from sync.store.views import RunView
+from sync.store.within import Within
 from sync.vault import Mint, Vault, mint_value
 from sync.weigh import Picture
 
@@ -61,13 +63,24 @@ def perform(setting: RunSetting, run_id: str) -> RunView:
     pulse = Pulse(setting.store, lease, setting.progress)
     try:
         with pulse:
-            _Attempt(setting, lease, pulse).run()
+            if setting.source.is_pushed:
+                _perform_at_once(setting, lease, pulse)
+            else:
+                _Attempt(setting, lease, pulse).run()
     except RosterError as error:
         fail(setting.store, lease, error, pulse.progress)
     except BaseException as cause:
         fail(setting.store, lease, _unexpected(cause), pulse.progress)
         raise
     return get(setting.store, run_id)
+
+
+def _perform_at_once(setting: RunSetting, lease: Lease, pulse: Pulse) -> None:
+    """Run from the first read to the commit in one write transaction: what is pushed stands in our own tables, and a push that came in between
+    would be undone by a run that had read before it."""
+    pulse.last_beat(Progress("read"))
+    with setting.store.dedicated() as connection, setting.store.write(on=connection):
+        _Attempt(replace(setting, store=Within(setting.store, connection)), lease, pulse).run()
 
 
 class _RolledBack(Exception):
@@ -84,6 +97,7 @@ class _Attempt:
         self._rules = compile_rules(setting.policies, self._source.name, setting.normalise_group)
         self._intake = Intake(self._store, self._source, self._rules, pulse)
         self._approach = Approach(self._run, self._source, self._rules)
+        self._sealer = Sealer(self._store, setting.vault, setting.mint, self._source.name, self._rules, setting.revive_within)
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def run(self) -> None:
@@ -101,7 +115,8 @@ class _Attempt:
                 if error.code == "invalid_credentials":
                     count_refused_bind(self._store, self._source.name, secret)
                 raise
-            self._seal(connection, staging)
+            with self._phase("plan", "keys"):
+                self._sealer.seal(connection, staging)
             self._pulse.last_beat(self._intake.progress("apply", self._intake.entries))
             self._commit(connection, staging, picture)
 
@@ -128,33 +143,6 @@ class _Attempt:
                 weigh.find_vanished(connection, self._source.name, picture)
         return picture
 
-    def _seal(self, connection: Connection, staging: Staging) -> None:
-        """Mint and seal a key for everybody a policy owes one; the commit gives them out."""
-        with self._phase("plan", "keys"):
-            with self._store.read(on=connection):
-                first = list(staging.entitled(connection, self._source.name, self._away_before))
-                renewals = {rule: self._renewable(connection, staging, rule) for rule in self._rules if rule.expires_after is not None}
-            rules = {rule.name: rule for rule in self._rules}
-            for batch in kept.batches(first):
-                staging.add_keys([self._sealed(external_id, user_id, rules[policy]) for external_id, user_id, policy in batch])
-            for rule, due in renewals.items():
-                for expiring in kept.batches(due):
-                    staging.add_keys([self._sealed(external_id, user_id, rule, key_id) for external_id, user_id, key_id in expiring])
-
-    def _renewable(self, connection: Connection, staging: Staging, rule: Rule) -> list[tuple[str, str, str]]:
-        return list(staging.renewable(connection, self._source.name, rule.name, self._store.now() + rule.renew_before * 1000))
-
-    def _sealed(self, external_id: str, user_id: str, rule: Rule, renews: str = "") -> StagedKey:
-        key_id, vault = renews or new_key_id(), self._setting.vault
-        expires_at = None if rule.expires_after is None else self._store.now() + rule.expires_after * 1000
-        value = self._setting.mint(user_id, key_id, expires_at)
-        return StagedKey(key_id, external_id, rule.name, vault.seal(value, key_id, user_id), vault.digest(value), expires_at, bool(renews))
-
-    @property
-    def _away_before(self) -> int:
-        """Who has been away since before this moment (ms) does not get their old keys back."""
-        return self._store.now() - self._setting.revive_within * 1000
-
     def _commit(self, connection: Connection, staging: Staging, picture: Picture) -> None:
         dry = self._run.dry_run
         log = ChangeLog(self._lease.run_id, dry)
@@ -180,7 +168,7 @@ class _Attempt:
             if picture.jumped_by:
                 set_times_right(connection, self._source.name, picture.jumped_by, now)
         ruling = picture.ruling
-        frame = Frame(self._source, self._lease.run_id, now, self._away_before, tick)
+        frame = Frame(self._source, self._lease.run_id, now, self._sealer.away_before, tick)
         Commit(connection, staging, frame, picture, log).apply(
             self._rules, complete=picture.proof.complete, everybody=self._approach.everybody
         )  # fmt: skip

@@ -126,6 +126,11 @@ class SourceSettings:
     parts: dict[str, str] = field(default_factory=dict)
     digest: str = ""
 
+    @property
+    def is_pushed(self) -> bool:
+        """Whether its people are pushed to us, and kept in tables of our own, instead of read elsewhere."""
+        return self.kind == "scim-push"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from sync import guard, plan
 from sync.directory import Absent, Finding, Proof, Reading
 from sync.guard import Loss, Ruling, Scale
@@ -39,6 +41,8 @@ class Picture:
     jumped_by: int = 0
     seen_members: dict[str, int] | None = None
     """{policy: people in its groups now}, where not everybody was read."""
+    told: frozenset[Loss] = frozenset()
+    """What was withheld before a push that withholds it again: not to be told once more."""
 
     def withheld(self, user_id: str) -> frozenset[str]:
         """Return what this user is not to lose in this run."""
@@ -147,20 +151,38 @@ def find_vanished(connection: Connection, source: str, picture: Picture) -> None
 def judge(connection: Connection, source: SourceSettings, now: int, picture: Picture) -> None:
     """Let the guard rule on all losses."""
     standing = holds.standing(connection, source.name, now)
-    scale = Scale(
-        settings=source.guard,
-        active=kept.active_people(connection, source.name, now) if picture.losses else 0,  # the count of a large source takes its time
-        lost=holds.lost_lately(connection, source.name, now, stated=False),
+    picture.ruling = guard.rule(
+        frozenset(picture.losses),
+        replace(
+            measure(connection, source, now, picture),
+            approved=None if standing is None else frozenset(Loss(*item) for item in standing),
+            alarms=tuple(alarm for alarm in (changed_configuration(source, picture.facts), picture.clock_jump) if alarm),
+        ),
+    )
+
+
+def measure(connection: Connection, source: SourceSettings, now: int, picture: Picture, waiting: frozenset[Loss] = frozenset()) -> Scale:
+    """Return what the losses are to be weighed with, approvals and alarms aside; `waiting` as in Scale."""
+    lost = holds.lost_lately(connection, source.name, now, stated=False)
+    taking = lost | {loss.user_id for loss in picture.losses.keys() | waiting if loss.what != guard.STATED}
+    limits = source.guard
+    # The share of the active people matters only beyond the fixed number, and counting a large source takes its time.
+    counts = bool(picture.losses) and len(taking) > min(limits.max_removed, limits.max_removed_total)
+    people = {loss.user_id for loss in picture.losses}
+    return Scale(
+        settings=limits,
+        active=kept.active_people(connection, source.name, now) if counts else 0,
+        lost=lost,
         stated=holds.lost_lately(connection, source.name, now, stated=True),
-        approved=None if standing is None else frozenset(Loss(*item) for item in standing),
         silenced=frozenset(Loss(*item) for item in holds.silenced(connection, source.name)),
         forced=picture.forced,
-        alarms=tuple(alarm for alarm in (_changed_configuration(source, picture.facts), picture.clock_jump) if alarm),
+        waiting=waiting,
+        newcomers=kept.newcomers(connection, people, now - holds.DAY_MS) if source.is_pushed and people else frozenset(),
     )
-    picture.ruling = guard.rule(frozenset(picture.losses), scale)
 
 
-def _changed_configuration(source: SourceSettings, facts: SourceFacts) -> str:
+def changed_configuration(source: SourceSettings, facts: SourceFacts) -> str:
+    """Say that and how the configuration changed since it was accepted, or ""."""
     changed = changed_keys(source, facts)
     return f"the configuration of {source.name} changed ({', '.join(changed)}) since its last accepted run" if changed else ""
 

@@ -39,8 +39,8 @@ def perform_here(opened: Opened, vault: Vault, source: SourceSettings, run_id: s
     gc.set_threshold(*_SELDOM)
     config = opened.config
     setting = RunSetting(
-        opened.store, vault, source, config.policies, open_source, partial(normalise_group, source.kind), progress=watcher.progress,
-        mint=opened.mint(), revive_within=config.revive_within,
+        opened.store, vault, source, config.policies, partial(open_source, snapshot=opened.store.read), partial(normalise_group, source.kind),
+        progress=watcher.progress, mint=opened.mint(), revive_within=config.revive_within,
     )  # fmt: skip
     return perform(setting, run_id)
 

@@ -2,58 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 from sync.directory import Source
 from sync.errors import ConfigError
 from sync.settings import SourceSettings
-from sync.sources.ldap.dn import MalformedDn, normalise_dn
-from sync.sources.ldap.probe import probe as _probe_ldap
-from sync.sources.ldap.source import LdapSource
 from sync.sources.probed import Probed
 
 __all__ = ["Probed", "normalise_group", "open_source", "probe"]
 
 
-def open_source(settings: SourceSettings, groups: Sequence[str] = ()) -> Source:
-    """Return the reader of one configured directory, not connected yet. httpx is imported only where a provider is to be asked.
+def open_source(settings: SourceSettings, groups: Sequence[str] = (), snapshot: Callable[[], AbstractContextManager[Any]] | None = None) -> Source:
+    """Return the reader of one configured directory, not connected yet. What only one kind needs is imported only for it.
 
-    `groups` are those that issue keys, in compared form; Proof.groups_found says which of them the directory shows.
-    Raises ConfigError for kinds that are not available yet.
+    `groups` are those that issue keys, in compared form; Proof.groups_found says which of them the directory shows. `snapshot` opens the
+    store, where that is kept which was pushed: needed only for such a source. Raises ConfigError for a source that cannot work.
     """
     if settings.kind == "ldap":
+        from sync.sources.ldap.source import LdapSource
+
         return LdapSource(settings, groups)
     if settings.kind == "scim":
         from sync.sources.scim.source import ScimSource
 
         return ScimSource(settings, groups)
-    raise _not_yet(settings)
+    if snapshot is None:
+        raise ConfigError([f"[[source]] {settings.name}: what is pushed to it is kept in the store, which is not open"])
+    from sync.sources.push.source import PushSource
+
+    return PushSource(settings, groups, snapshot)
 
 
 def probe(settings: SourceSettings, vendor: str = "") -> Iterator[Probed]:
     """Yield what a look over the whole directory finds, each step as soon as it is known; for `rosterd check`. `vendor` = what an earlier
     read found it to be, "" before the first.
 
-    Raises ConfigError for kinds that are not available yet, and nothing that a directory can cause.
+    Raises ConfigError for a source that is pushed to, and nothing that a directory can cause.
     """
     if settings.kind == "ldap":
-        return _probe_ldap(settings, kept=vendor)
+        from sync.sources.ldap.probe import probe as probe_ldap
+
+        return probe_ldap(settings, kept=vendor)
     if settings.kind == "scim":
         from sync.sources.scim.probe import probe as probe_scim
 
         return probe_scim(settings)
-    raise _not_yet(settings)
+    raise ConfigError([f"[[source]] {settings.name}: nobody can be asked about it; what was pushed to it is all there is"])
 
 
 def normalise_group(kind: str, text: str) -> str:
     """Return the form in which a group's name is compared: of LDAP groups the DN, of SCIM groups id or display name as they are."""
     if kind != "ldap":
         return text.strip()
+    from sync.sources.ldap.dn import MalformedDn, normalise_dn
+
     try:
         return normalise_dn(text)
     except MalformedDn:
         return text
-
-
-def _not_yet(settings: SourceSettings) -> ConfigError:
-    return ConfigError([f'[[source]] {settings.name}: kind = "{settings.kind}" is not available yet'])

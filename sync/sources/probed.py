@@ -10,6 +10,7 @@ from typing import Any
 
 from sync.directory import Person, Refused
 from sync.errors import RosterError
+from sync.settings import SourceSettings
 
 SHOWN = 10
 """People who are shown as they would be read."""
@@ -82,3 +83,11 @@ def judge_skew(skew: float, whose: str) -> Probed:
 def failed(step: str, error: RosterError) -> Probed:
     """Return a step that ended in an error."""
     return Probed(step, False, error.message, error.remedy)
+
+
+def judge_domains(settings: SourceSettings) -> Probed:
+    """Judge whose addresses a SCIM provider may name: it is not asked, and it is what one should think about first."""
+    if settings.domains:
+        return Probed("domains", True, f"addresses of {', '.join(settings.domains)} are taken, others are left out")
+    remedy = "Set domains: whoever can edit users at the provider could otherwise claim any address that nobody holds yet."
+    return Probed("domains", True, "addresses of any domain are taken", remedy)

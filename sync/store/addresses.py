@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import Row
 
 from sync.errors import Conflict, NotFound
-from sync.store import events, lookup
+from sync.store import cursors, events, lookup
 from sync.store.engine import Store
 from sync.store.keeping import EMAIL_OF
 from sync.store.people import get_user, matched_form
@@ -56,6 +56,7 @@ def give(store: Store, address: str, user_id: str, by: str) -> UserView:
         connection.execute(text("update claim set held = false where matched = :m and held and user_id <> :id"), facts)
         connection.execute(text("update claim set held = true where matched = :m and user_id = :id"), facts)
         connection.execute(text(f'update "user" set email = {EMAIL_OF} where id in (select user_id from claim where matched = :m)'), facts)
+        cursors.look_again(connection, [(user.source, user.external_id)])  # who holds an address for the first time is owed a key
         events.record(connection, "address.given", by, store.now(), user_id=user_id)
     return get_user(store, user_id)
 
@@ -114,8 +115,13 @@ def _notes(connection: Connection, user_id: str, found: lookup.Found) -> tuple[l
 
 
 def _source_notes(connection: Connection, name: str | None = None) -> list[str]:
-    rows = connection.execute(text("select name, read_at from source where name = coalesce(:name, name) order by rank"), {"name": name})
-    return [f"{row.name} was last read at {must_rfc3339(row.read_at)}." if row.read_at else f"{row.name} was never read." for row in rows]
+    rows = connection.execute(text("select name, kind, read_at from source where name = coalesce(:name, name) order by rank"), {"name": name})
+    return [_last_word(row) for row in rows]
+
+
+def _last_word(source: Row[Any]) -> str:
+    done = "pushed to" if source.kind == "scim-push" else "read"
+    return f"{source.name} was last {done} at {must_rfc3339(source.read_at)}." if source.read_at else f"{source.name} was never {done}."
 
 
 def _dropped_elsewhere(connection: Connection, address: str, matched: str) -> list[str]:

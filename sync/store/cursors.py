@@ -54,7 +54,7 @@ def keep_cursor(connection: Connection, source: str, cursor: Cursor) -> None:
 
 
 def look_again(connection: Connection, people: Iterable[tuple[str, str]]) -> None:
-    """Let the next incremental read of each source look at these (source, external id), who did not change themselves."""
+    """Let the next incremental read of each source look at these (source, external id), who did not change themselves; it is soon."""
     by_source: defaultdict[str, set[str]] = defaultdict(set)
     for source, external_id in people:
         by_source[source].add(external_id)
@@ -63,6 +63,8 @@ def look_again(connection: Connection, people: Iterable[tuple[str, str]]) -> Non
         if cursor is not None:
             again = sorted(ids.union(cursor.again))[:MOST_AGAIN]
             keep_cursor(connection, source, msgspec.structs.replace(cursor, again=tuple(again)))
+            # Nobody reads a source that is pushed to every few minutes: it is due now.
+            connection.execute(text("update source set due_at = 0 where name = :name and kind = 'scim-push'"), {"name": source})
 
 
 def load_drift(connection: Connection, source: str) -> Drift:

@@ -28,16 +28,20 @@ class SourceFacts(msgspec.Struct, frozen=True):
 
 def source_facts(connection: Connection, source: str, now: int) -> SourceFacts:
     """Return the facts of one source."""
+    facts = accepted_facts(connection, source)
+    kept = connection.execute(text("select value from meta where name = :name"), {"name": _stamp_name(source)}).scalar_one_or_none()
+    stamp = msgspec.json.decode(kept, type=Stamp) if kept else None
+    undecided = bool(holds.waiting(connection, source)) or holds.standing(connection, source, now) is not None
+    return msgspec.structs.replace(facts, stamp=stamp, cursor=load_cursor(connection, source), undecided=undecided)
+
+
+def accepted_facts(connection: Connection, source: str) -> SourceFacts:
+    """Return what stands in the source's own row: all that a push needs to know, in one statement."""
     row = connection.execute(
         text("select digest, parts, read_at, refused_binds, refused_secret, vendor from source where name = :name"), {"name": source}
     ).one()
     parts = msgspec.json.decode(row.parts) if isinstance(row.parts, str) else row.parts
-    kept = connection.execute(text("select value from meta where name = :name"), {"name": _stamp_name(source)}).scalar_one_or_none()
-    stamp = msgspec.json.decode(kept, type=Stamp) if kept else None
-    undecided = bool(holds.waiting(connection, source)) or holds.standing(connection, source, now) is not None
-    return SourceFacts(
-        row.digest, parts, row.read_at, row.refused_binds, row.refused_secret, row.vendor, stamp, load_cursor(connection, source), undecided
-    )
+    return SourceFacts(row.digest, parts, row.read_at, row.refused_binds, row.refused_secret, row.vendor, None)
 
 
 def keep_stamp(connection: Connection, source: str, stamp: Stamp) -> None:

@@ -95,9 +95,13 @@ def _remove(connection: Connection, source: str, user_ids: list[str], by: str, n
 
 
 def _blank(connection: Connection, user_ids: Iterable[str]) -> None:
+    """Forget everything about these users but that they were, also what a provider pushed about them."""
     rows = [{"id": user_id, "none": b""} for user_id in user_ids]
     for table in ("claim", "membership", "user_before"):
         many(connection, f"delete from {table} where user_id = :id", rows)
+    for table, column in (("pushed_email", "user_id"), ("pushed_membership", "value"), ("pushed_user", "id")):
+        whose = '(select u.source, u.external_id from "user" u where u.id = :id)'
+        many(connection, f"delete from {table} where (source, {column}) in {whose}", rows)
     blank = "place = '', username = '', name = '', email = '', dropped = '[]', fingerprint = :none"
     many(connection, f'update "user" set {blank} where id = :id', rows)
 

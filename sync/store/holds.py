@@ -10,6 +10,11 @@ DAY_MS = 86_400_000
 Item = tuple[str, str]
 """(user id, what they would lose)."""
 
+_INSERT_LOSS = (
+    "insert into loss (run_id, user_id, what, source, at) values (:run, :user, :what, :source, :at)"
+    " on conflict (run_id, user_id, what) do update set at = excluded.at"  # pushes of one minute may take away, give and take away again
+)
+
 
 def standing(connection: Connection, source: str, now: int) -> frozenset[Item] | None:
     """Return the items of every approval that is neither consumed nor a day old, None when there is none."""
@@ -39,7 +44,7 @@ def record_losses(connection: Connection, source: str, run_id: str, items: Itera
     """Remember who lost what, for the limits of the next 24 hours; forget what is older than two days."""
     rows = [{"run": run_id, "user": user_id, "what": what, "source": source, "at": now} for user_id, what in items]
     if rows:
-        connection.execute(text("insert into loss (run_id, user_id, what, source, at) values (:run, :user, :what, :source, :at)"), rows)
+        connection.execute(text(_INSERT_LOSS), rows)
     connection.execute(text("delete from loss where source = :source and at < :old"), {"source": source, "old": now - 2 * DAY_MS})
 
 
@@ -55,6 +60,22 @@ def open_hold(connection: Connection, source: str, run_id: str, why: str, items:
     connection.execute(text("insert into hold_item (run_id, user_id, what) values (:run, :user, :what)"), rows)
 
 
+def reopen(connection: Connection, run_id: str, why: str, items: Iterable[Item], now: int) -> None:
+    """Let the open hold of this run, which goes on, withhold these items from now on."""
+    connection.execute(text("delete from hold_item where run_id = :run"), {"run": run_id})
+    connection.execute(text("update hold set why = :why, opened_at = :now where run_id = :run"), {"why": why, "now": now, "run": run_id})
+    rows = [{"run": run_id, "user": user_id, "what": what} for user_id, what in items]
+    connection.execute(text("insert into hold_item (run_id, user_id, what) values (:run, :user, :what)"), rows)
+
+
+def narrow(connection: Connection, source: str, still: frozenset[Item], now: int) -> None:
+    """Take out of the open hold whoever came back; an empty one is superseded."""
+    for run in _in_state(connection, source, "open"):
+        _keep_only(connection, run, still)
+        if not still:
+            close(connection, source, "open", "superseded", now)
+
+
 def close(connection: Connection, source: str, state: str, into: str, now: int) -> None:
     """Move every hold of `source` from one state into another."""
     connection.execute(
@@ -66,11 +87,7 @@ def close(connection: Connection, source: str, state: str, into: str, now: int) 
 def narrow_silence(connection: Connection, source: str, still: frozenset[Item], now: int) -> None:
     """Take whoever came back out of the discarded set; an empty one is released."""
     for run in _in_state(connection, source, "discarded"):
-        gone = _items(connection, run) - still
-        for user_id, what in gone:
-            connection.execute(
-                text("delete from hold_item where run_id = :run and user_id = :user and what = :what"), {"run": run, "user": user_id, "what": what}
-            )
+        _keep_only(connection, run, still)
         if not _items(connection, run):
             connection.execute(text("update hold set state = 'released', closed_at = :now where run_id = :run"), {"now": now, "run": run})
 
@@ -91,6 +108,13 @@ def repeats(connection: Connection, run_id: str) -> bool:
     )
     before = connection.execute(query, {"run": run_id}).scalars().all()
     return any(_items(connection, one) == _items(connection, run_id) for one in before)
+
+
+def _keep_only(connection: Connection, run_id: str, still: frozenset[Item]) -> None:
+    for user_id, what in _items(connection, run_id) - still:
+        connection.execute(
+            text("delete from hold_item where run_id = :run and user_id = :user and what = :what"), {"run": run_id, "user": user_id, "what": what}
+        )
 
 
 def _in_state(connection: Connection, source: str, state: str) -> list[str]:

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Column, Connection, MetaData, Table, Text, text
 
 from sync.store.engine import many
+from sync.store.temporary import make_empty
 from sync.user import Kept, KeptClaim, UserPlan
 
 _temporary = MetaData()
@@ -67,9 +68,7 @@ class Keeper:
         self._group_ids: dict[str, int] = {}
         self.back: set[str] = set()
         """Users who were removed and are here again: what they held before may be somebody else's now."""
-        _temporary.create_all(connection, checkfirst=True)
-        for table in _temporary.tables:
-            connection.execute(text(f"delete from {table}"))
+        make_empty(connection, _temporary)
 
     def keep(self, batch: Sequence[Keeping]) -> None:
         """Write one batch: new users, changed users, their claims and memberships."""

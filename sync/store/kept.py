@@ -92,6 +92,18 @@ def active_people(connection: Connection, source: str, now: int) -> int:
     return int(connection.execute(query, {"source": source, "now": now}).scalar_one())
 
 
+def user_ids(connection: Connection, source: str, external_ids: Iterable[str]) -> frozenset[str]:
+    """Return the users of `source` with these external ids."""
+    query = text('select id from "user" where source = :source and external_id in :ids').bindparams(bindparam("ids", expanding=True))
+    return frozenset(row[0] for batch in batches(external_ids) for row in connection.execute(query, {"source": source, "ids": batch}))
+
+
+def newcomers(connection: Connection, user_ids: Iterable[str], since: int) -> frozenset[str]:
+    """Return those of these users who have been known for less long than since `since` (ms)."""
+    query = text('select id from "user" where id in :ids and created_at > :since').bindparams(bindparam("ids", expanding=True))
+    return frozenset(row[0] for batch in batches(user_ids) for row in connection.execute(query, {"ids": batch, "since": since}))
+
+
 def people(connection: Connection, source: str) -> int:
     """Return how many people the directory showed or still may show: everybody who is not removed."""
     query = text("select count(*) from \"user\" where source = :source and state <> 'removed'")

@@ -114,14 +114,15 @@ class ReadFrom(NamedTuple):
 
 
 def accept_read(connection: Connection, source: SourceSettings, read: ReadFrom, now: int, *, complete: bool, configured: bool) -> None:
-    """Remember what a committed run proved about its source: `complete` = it is known as it is now, by a full read or by what has changed since;
-    with `configured`, that this configuration is accepted (rule 9)."""
+    """Remember what a committed run proved about its source: `complete` = it is known as it is now, by a full read or by what has changed since
+    (one that is pushed to is known as of the last push, whatever we read in our own tables); with `configured`, that this configuration is
+    accepted (rule 9)."""
     connection.execute(
         text(
             "update source set succeeded_at = :now, failures = 0, refused_binds = 0, server = :server, vendor = :vendor,"
             " read_at = case when :complete then :now else read_at end where name = :name"
         ),
-        {"now": now, "server": read.server, "vendor": read.vendor, "complete": complete, "name": source.name},
+        {"now": now, "server": read.server, "vendor": read.vendor, "complete": complete and not source.is_pushed, "name": source.name},
     )
     if configured:
         connection.execute(

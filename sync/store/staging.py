@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, MetaData, Table, Text, bindparam, text
 
 from sync.directory import Person
 from sync.store import issuing
 from sync.store.engine import Store, many
+from sync.store.temporary import make_empty
 from sync.user import Known
 
 _temporary = MetaData()
@@ -66,6 +67,8 @@ _STAGE_KEY = (
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Person).decode
 BATCH = 1000
+FEW = 200
+"""Ids that are asked for at once: so many are always sought in the index, one by one."""
 
 
 class StagedPerson(msgspec.Struct):
@@ -104,7 +107,7 @@ class Staging:
         self._store = store
         self._connection = connection
         with store.read(on=connection):
-            _temporary.create_all(connection, checkfirst=False)
+            make_empty(connection, _temporary)
 
     def add(self, people: Sequence[StagedPerson]) -> None:
         """Stage one page. An external id staged before is replaced (a page read again)."""
@@ -142,9 +145,9 @@ class Staging:
             "select v.external_id, v.user_id, v.known, s.person from verdict v join staged s on s.external_id = v.external_id"
             " where v.external_id > :after order by v.external_id limit :batch"
         )
-        after = ""
-        while rows := connection.execute(query, {"after": after, "batch": BATCH}).all():
-            after = rows[-1][0]
+        after, full = "", True
+        while full and (rows := connection.execute(query, {"after": after, "batch": BATCH}).all()):
+            after, full = rows[-1][0], len(rows) == BATCH
             yield [Verdicted(_decode(person), user_id, bool(known)) for _, user_id, known, person in rows]
 
     def count(self, connection: Connection) -> int:
@@ -193,6 +196,8 @@ def known_users(connection: Connection, source: str, only: Iterable[str] | None 
             for external_id, user_id, fingerprint, state, unproven in batch:
                 yield Known(external_id, user_id, fingerprint, state, bool(unproven))
         return
-    for external_id in sorted(set(only)):
-        for row in connection.execute(text(f"{columns} and external_id = :id"), {"source": source, "id": external_id}):
+    named = text(f"{columns} and external_id in :ids order by external_id").bindparams(bindparam("ids", expanding=True))
+    ids = sorted(set(only))
+    for start in range(0, len(ids), FEW):
+        for row in connection.execute(named, {"source": source, "ids": ids[start : start + FEW]}).all():
             yield Known(row[0], row[1], row[2], row[3], bool(row[4]))

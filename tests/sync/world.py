@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sync.address import normalise
+from sync.directory import Source
 from sync.run import RunSetting, perform
 from sync.settings import GuardSettings, Policy, Secret, SourceSettings, StoreSettings
 from sync.store import lookup, runs, sources
@@ -43,6 +45,8 @@ class World:
         self.key_line = generate_key_line()
         self.vault = Vault.parse(Secret(self.key_line + "\n"))
         self.directories: dict[str, Directory] = {}
+        self.opened: dict[str, Callable[[SourceSettings, Sequence[str]], Source]] = {}
+        """How other sources than directories in memory are opened."""
         self.settings: dict[str, SourceSettings] = {}
         self.policies: tuple[Policy, ...] = (Policy("default"),)
         self.mint: Mint = mint_value
@@ -65,10 +69,8 @@ class World:
         sources.declare(self.store, list(self.settings.values()), self.policies)
 
     def setting(self, name: str = "corp") -> RunSetting:
-        directory, settings = self.directories[name], self.settings[name]
-        return RunSetting(
-            self.store, self.vault, settings, self.policies, lambda source, groups: directory, lambda group: group, mint=self.mint
-        )  # fmt: skip
+        open_source = self.opened.get(name) or (lambda source, groups: self.directories[name])
+        return RunSetting(self.store, self.vault, self.settings[name], self.policies, open_source, lambda group: group, mint=self.mint)
 
     def sync_any(self, name: str = "corp", *, mode: str = "full", dry_run: bool = False, only: str = "") -> RunView:
         """Sync once and return how it ended, whatever that is."""

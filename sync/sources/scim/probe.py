@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from sync.errors import RosterError, SourceError
 from sync.settings import SourceSettings
-from sync.sources.probed import SHOWN, Probed, Tally, describe_person, failed, judge_certificate, judge_skew
+from sync.sources.probed import SHOWN, Probed, Tally, describe_person, failed, judge_certificate, judge_domains, judge_skew
 from sync.sources.scim.discovery import Features, discover
 from sync.sources.scim.line import Line
 from sync.sources.scim.people import People
@@ -42,7 +42,7 @@ def _look_over(settings: SourceSettings, line: Line, now: Callable[[], float]) -
     yield _judge_credential(settings)
     yield Probed("provider", True, features.told)
     yield _judge_clock(line.date, now())
-    yield _judge_domains(settings)
+    yield judge_domains(settings)
     if settings.filter:
         followed = _judge_filter(settings, line, features)
         yield followed
@@ -108,10 +108,3 @@ def _judge_filter(settings: SourceSettings, line: Line, features: Features) -> P
     ignored = People(line, settings.filter, settings.page_size, lambda: features).ignores_filter()
     remedy = "Leave it out, and let the provider narrow down what the credential sees." if ignored else ""
     return Probed("filter", not ignored, f"{settings.filter} is {'ignored' if ignored else 'followed'}", remedy)
-
-
-def _judge_domains(settings: SourceSettings) -> Probed:
-    if settings.domains:
-        return Probed("domains", True, f"addresses of {', '.join(settings.domains)} are taken, others are left out")
-    remedy = "Set domains: whoever can edit users at the provider could otherwise claim any address that nobody holds yet."
-    return Probed("domains", True, "addresses of any domain are taken", remedy)

@@ -1,0 +1,52 @@
+"""Minting and sealing the keys that policies owe to whom was staged; the commit gives them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sync.ids import new_key_id
+from sync.policy import Rule
+from sync.store import kept
+from sync.store.engine import Connection, Store
+from sync.store.staging import StagedKey, Staging
+from sync.vault import Mint, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Makes the keys of one source. `mint(user_id, key_id, expires_at)` makes a value; who has been away for more than `revive_within`
+    seconds does not get their old keys back."""
+
+    store: Store
+    vault: Vault
+    mint: Mint
+    source: str
+    rules: Sequence[Rule]
+    revive_within: int
+
+    @property
+    def away_before(self) -> int:
+        """Who has been away since before this moment (ms) is owed new keys."""
+        return self.store.now() - self.revive_within * 1000
+
+    def seal(self, connection: Connection, staging: Staging) -> None:
+        """Stage a sealed key for everybody whom a policy owes one, and the next value of each key that expires soon."""
+        with self.store.read(on=connection):
+            first = list(staging.entitled(connection, self.source, self.away_before))
+            renewals = {rule: self._renewable(connection, staging, rule) for rule in self.rules if rule.expires_after is not None}
+        rules = {rule.name: rule for rule in self.rules}
+        for batch in kept.batches(first):
+            staging.add_keys([self._sealed(external_id, user_id, rules[policy]) for external_id, user_id, policy in batch])
+        for rule, due in renewals.items():
+            for expiring in kept.batches(due):
+                staging.add_keys([self._sealed(external_id, user_id, rule, key_id) for external_id, user_id, key_id in expiring])
+
+    def _renewable(self, connection: Connection, staging: Staging, rule: Rule) -> list[tuple[str, str, str]]:
+        return list(staging.renewable(connection, self.source, rule.name, self.store.now() + rule.renew_before * 1000))
+
+    def _sealed(self, external_id: str, user_id: str, rule: Rule, renews: str = "") -> StagedKey:
+        key_id, vault = renews or new_key_id(), self.vault
+        expires_at = None if rule.expires_after is None else self.store.now() + rule.expires_after * 1000
+        value = self.mint(user_id, key_id, expires_at)
+        return StagedKey(key_id, external_id, rule.name, vault.seal(value, key_id, user_id), vault.digest(value), expires_at, bool(renews))
