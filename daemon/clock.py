@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -51,6 +52,10 @@ class Timetable:
         return round(following.timestamp() * 1000)
 
 
+def _schedule_of(source: SourceSettings) -> ScheduleSettings:
+    return replace(source.schedule, every=source.schedule.full_every, cron="") if source.is_pushed else source.schedule
+
+
 class Clock:
     """Looks every second at who is due, claims the turn, and requests the run. `wake` is called when a run has been requested."""
 
@@ -59,16 +64,24 @@ class Clock:
         self._lock = threading.Lock()
         self._timetables: dict[str, Timetable] = {}
         self._new: set[str] = set()
+        self._pushed: frozenset[str] = frozenset()
+        self._look_over: set[str] = set()
         self._ticked = time.monotonic()
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self.set_sources(configured)
 
     def set_sources(self, configured: Sequence[SourceSettings]) -> None:
-        """Follow these sources from now on. Those seen for the first time run at once if they are overdue."""
-        timetables = {source.name: Timetable(source.schedule) for source in configured if source.kind != "scim-push"}
+        """Follow these sources from now on. Those seen for the first time run at once if they are overdue.
+
+        Who is pushed to has nothing to read in between and is gone over as a whole every `full_every`; and is looked at now, for the
+        configuration may have changed, and no push tells of that.
+        """
+        timetables = {source.name: Timetable(_schedule_of(source)) for source in configured}
         with self._lock:
             self._new |= timetables.keys() - self._timetables.keys()
             self._timetables = timetables
+            self._pushed = frozenset(source.name for source in configured if source.is_pushed)
+            self._look_over = set(self._pushed)
 
     def start(self) -> None:
         """Begin to look. Late looks are made up for once, never dropped and never doubled."""
@@ -102,7 +115,8 @@ class Clock:
     def _look_at(self, name: str, timetable: Timetable) -> None:
         now = self._store.now()
         due = sources.due_at(self._store, name)
-        if due is not None and now < due <= now + round(timetable.furthest * 1000):
+        to_look_over = name in self._look_over
+        if not to_look_over and due is not None and now < due <= now + round(timetable.furthest * 1000):
             self._new.discard(name)
             return
         # A due time beyond the furthest possible was set by a slower schedule, or before the clock was turned back: it is claimed as it stands.
@@ -110,8 +124,11 @@ class Clock:
             return
         trigger = "startup" if name in self._new else "schedule"
         self._new.discard(name)
+        self._look_over.discard(name)
+        # Whoever made a source due before its time (`due` is 0) has named the people to look at.
+        mode = "full" if name in self._pushed and due and not to_look_over else "incremental"
         try:
-            run = runs.request(self._store, name, trigger=trigger, requested_by="rosterd", mode="incremental")
+            run = runs.request(self._store, name, trigger=trigger, requested_by="rosterd", mode=mode)
         except (Conflict, NotFound) as error:
             _log.debug("a source that was due is left alone", extra={"event": "clock.skipped", "source": name, "why": str(error)})
             return

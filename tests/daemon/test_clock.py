@@ -14,6 +14,7 @@ from daemon.clock import Clock, Timetable
 from daemon.config.cron import longest_gap
 from sync.settings import ScheduleSettings, SourceSettings, StoreSettings
 from sync.store import runs, sources
+from sync.store.cursors import Cursor, keep_cursor, look_again
 from sync.store.engine import Store, open_store
 
 NOON = round(datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp() * 1000)  # a Wednesday
@@ -43,6 +44,14 @@ class World:
         for run in waiting:
             runs.cancel(self.store, run.id, "tests")
         return [run.trigger for run in waiting]
+
+    def modes_after(self, clock: Clock, *, hours: int) -> list[str]:
+        """Let time pass and the clock look, and return which modes the waiting runs have; finish them."""
+        self.now += hours * HOUR
+        clock.look()
+        modes = [run.mode for run in runs.waiting(self.store)]
+        self.triggers()
+        return modes
 
 
 @pytest.fixture
@@ -141,11 +150,21 @@ def test_a_source_taken_out_is_not_looked_at_and_one_put_in_runs(world: World) -
     assert [run.source for run in runs.waiting(world.store)] == ["partner"]
 
 
-def test_push_sources_have_no_clock(world: World) -> None:
-    """Who pushes decides when."""
+def test_who_is_pushed_to_is_looked_at_when_something_may_have_changed(world: World) -> None:
+    """A source that is pushed to is looked at when the daemon starts, when its configuration is read again, and when people are named as to be
+    looked at; as a whole once in full_every, and never in between."""
     pushed = replace(corp(), kind="scim-push")
-    world.clock(pushed).look()
-    assert world.triggers() == []
+    clock = world.clock(pushed)
+    assert world.modes_after(clock, hours=0) == ["incremental"]
+    assert world.modes_after(clock, hours=12) == []
+    clock.set_sources([pushed])
+    assert world.modes_after(clock, hours=0) == ["incremental"]
+    with world.store.write() as connection:
+        keep_cursor(connection, "corp", Cursor("pushed", "", NOON))
+        look_again(connection, [("corp", "ann")])
+    assert world.modes_after(clock, hours=0) == ["incremental"]
+    assert world.modes_after(clock, hours=23) == []
+    assert world.modes_after(clock, hours=1) == ["full"]
 
 
 def at(text: str) -> int:
