@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Literal
 
 import click
 
@@ -12,9 +13,10 @@ from daemon.commands.opening import become_owner
 from daemon.commands.options import config_path, takes_json
 from daemon.config import Config, load
 from daemon.printing import is_terminal, plural, print_json, safe, say
-from sync.errors import ConfigError, NotFound
+from sync.errors import ConfigError, NotFound, StoreUnavailable
 from sync.settings import SourceSettings
 
+Snapshot = Callable[[], AbstractContextManager[Any]]
 OK, FAILED, STORE_FAILED, CONFIGURATION = 0, 4, 5, 78
 _MARKS = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL", "red")}
 
@@ -54,7 +56,9 @@ def _everything(config: Config, sources: list[SourceSettings], offline: bool, *,
     if not offline and not alone:
         yield from _check_issuers(config)
     for source in sources:
-        if not offline:
+        if source.is_pushed:
+            yield from _check_pushed(config, source)
+        elif not offline:
             yield from _check_source(config, source)
 
 
@@ -93,10 +97,27 @@ def _check_source(config: Config, source: SourceSettings) -> Iterator[Checked]:
         yield from _check_groups(config, source)
 
 
+def _check_pushed(config: Config, source: SourceSettings) -> Iterator[Checked]:
+    """Look over a source that is pushed to: all of it is on this machine."""
+    from daemon.commands.pushed import check_pushed, last_push
+    from sync.store.engine import open_store
+
+    try:
+        store = open_store(config.store)
+    except StoreUnavailable:  # it has been told of already
+        return
+    try:
+        yield from check_pushed(config, source, store)
+        if last_push(store, source.name):
+            yield from _check_groups(config, source, store.read)
+    finally:
+        store.close()
+
+
 _MARKS_OF = {(True, False): "ok", (True, True): "warning", (False, False): "failed", (False, True): "failed"}
 
 
-def _check_groups(config: Config, source: SourceSettings) -> Iterator[Checked]:
+def _check_groups(config: Config, source: SourceSettings, snapshot: Snapshot | None = None) -> Iterator[Checked]:
     """Tell which issuing groups the directory shows: whoever is in none of them is given no key."""
     from sync.errors import SourceError
     from sync.sources import normalise_group, open_source
@@ -106,7 +127,7 @@ def _check_groups(config: Config, source: SourceSettings) -> Iterator[Checked]:
     if not wanted:
         return
     try:
-        with open_source(source, sorted(wanted)).open() as reading:
+        with open_source(source, sorted(wanted), snapshot).open() as reading:
             for _ in reading.full():
                 pass
             found = reading.proof().groups_found
@@ -115,7 +136,8 @@ def _check_groups(config: Config, source: SourceSettings) -> Iterator[Checked]:
         return
     for compared, (policy, group) in wanted.items():
         if compared not in found:
-            remedy = "Correct [[keys.issue]] groups, or let the bind account see the group: while it is not found, nobody loses or gets a key by it."
+            mend = "let the provider push the group" if source.is_pushed else "let the bind account see the group"
+            remedy = f"Correct [[keys.issue]] groups, or {mend}: while it is not found, nobody loses or gets a key by it."
             yield Checked(f"policy {policy}", "failed", f"the group {group} is not found", remedy, source.name)
         else:
             many = found[compared]

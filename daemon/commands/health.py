@@ -48,11 +48,14 @@ def judge_source(source: SourceView, settings: SourceSettings | None, now: int) 
         yield Problem("critical", what, f"rosterd sync {name} --full; if that is held, approve or discard it, then once more")
     if source.paused_by:
         yield Problem("warning", f"{name} was paused by {source.paused_by} at {source.paused_at}.", f"rosterd sources resume {name}")
+    is_pushed = source.kind == "scim-push"
     if source.read_at is None:
-        yield Problem("warning", f"{name} has never been read completely.", f"rosterd check {name}; rosterd sync {name}")
+        never = "Nothing was ever pushed to {}." if is_pushed else "{} has never been read completely."
+        yield Problem("warning", never.format(name), f"rosterd check {name}" if is_pushed else f"rosterd check {name}; rosterd sync {name}")
     if source.stale:
         level: Literal["warning", "critical"] = "warning" if source.paused_by else "critical"
-        yield Problem(level, f"{name} is stale: it was last read at {source.read_at}.", f"rosterd check {name}; rosterd runs --source {name}")
+        last = "pushed to" if is_pushed else "read"
+        yield Problem(level, f"{name} is stale: it was last {last} at {source.read_at}.", f"rosterd check {name}; rosterd runs --source {name}")
     if run and run.state == "failed" and not run.dry_run and run.error:
         yield Problem("warning", f"{name}: its last run failed: {run.error.message}", run.error.remedy or f"rosterd runs show {run.id}")
     yield from _judge_decisions(source)

@@ -30,7 +30,7 @@ def source(**facts: Any) -> SourceView:
         "read_at": "2025-12-31T23:55:00Z",
         "due_at": "2026-01-01T00:00:30Z",
     }
-    return SourceView("corp", "ldap", **{**well, "last_run": RUN, **facts})
+    return SourceView("corp", **{"kind": "ldap", **well, "last_run": RUN, **facts})
 
 
 def failed(**facts: Any) -> RunView:
@@ -43,6 +43,8 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"stale": True}, [("critical", "is stale")]),
     ({"stale": True, "paused_by": "cli:ann"}, [("warning", "was paused"), ("warning", "is stale")]),
     ({"state": "new", "read_at": None, "last_run": None, "due_at": None}, [("warning", "has never been read completely")]),
+    ({"kind": "scim-push", "state": "new", "read_at": None, "last_run": None, "due_at": None}, [("warning", "Nothing was ever pushed to corp")]),
+    ({"kind": "scim-push", "stale": True}, [("critical", "corp is stale: it was last pushed to at")]),
     ({"last_run": failed(error=RunError("x", "It is down.", "Mend it."))}, [("warning", "its last run failed: It is down.")]),
     ({"open_hold": HoldView("r3", "Too many.", 12, "x")}, [("warning", "run r3 waits for a decision about 12 people: Too many.")]),
     ({"unproven": 20}, [("warning", "20 people were not seen")]),
