@@ -27,6 +27,7 @@ def relay(store: Store, audit: AuditLog) -> int:
         for happening in batch:
             facts = msgspec.to_builtins(happening)
             audit.record(kind="change", store=name, action=facts.pop("kind"), **facts)
+            _say(happening)
         if not audit.flush():
             return told
         events.advance(store, events.AUDIT, batch[-1].event)
@@ -57,6 +58,14 @@ def refuse_older(store: Store, file: Path) -> None:
             f"The store knows {known:,} changes of keys, tokens and people, its audit file {file} {told:,}: it is a backup, or was turned back.",
             "`rosterd store restore --in-place` takes away again what was taken away since; or put the newest store back.",
         )
+
+
+def _say(happening: events.Happening) -> None:
+    """Log what nobody else does: no child process ends with a push that was withheld."""
+    detail = happening.detail or {}
+    if happening.kind == "run.held" and detail.get("trigger") == "push":
+        facts = {"event": "run.held", "run": happening.run_id, "source": detail["source"], "why": detail["why"]}
+        _log.warning("what is pushed is withheld until a human decides: see `rosterd runs show`, then approve or discard", extra=facts)
 
 
 async def relay_forever(store: Store, audit: AuditLog) -> None:

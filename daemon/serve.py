@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from api.app import build
@@ -31,6 +32,8 @@ from daemon.version import VERSION
 from daemon.web import FINISH_WITHIN, Exchange, Web
 from daemon.webhooks import Webhooks
 from sync.errors import RosterError, StoreUnavailable
+from sync.pushing import Pushing
+from sync.sources import normalise_group
 from sync.store import forgetting, keychanges, keyring, nodes, runs, sources
 from sync.store.engine import Store, open_store
 from sync.vault import Vault
@@ -174,8 +177,14 @@ class Daemon:
         return ApiContext(
             self._store, vault, config.api, self._audit, self._children.wake, self._stopping, VERSION, metrics=self._metrics,
             published=self._published, fanout=self._fanout,
-            mint=make_mint(config.minting, self._store.now), jwks=public_keys(config.minting),
+            mint=make_mint(config.minting, self._store.now), jwks=public_keys(config.minting), applied=self._pushing(config, vault).apply,
         )  # fmt: skip
+
+    def _pushing(self, config: Config, vault: Vault) -> Pushing:
+        """Return what makes users of what providers push, by the configuration in force."""
+        pushed = {source.name: source for source in config.sources if source.is_pushed}
+        mint = make_mint(config.minting, self._store.now)
+        return Pushing(self._store, vault, pushed, config.policies, partial(normalise_group, "scim-push"), mint, config.revive_within)
 
     def _open_vault(self, config: Config) -> Vault:
         vault = Vault.parse(config.vault_secret)
