@@ -167,7 +167,8 @@ def measure(connection: Connection, source: SourceSettings, now: int, picture: P
     taking = lost | {loss.user_id for loss in picture.losses.keys() | waiting if loss.what != guard.STATED}
     limits = source.guard
     # The share of the active people matters only beyond the fixed number, and counting a large source takes its time.
-    counts = bool(picture.losses) and len(taking) > min(limits.max_removed, limits.max_removed_total)
+    takes = any(loss.what != guard.STATED for loss in picture.losses)
+    counts = takes and len(taking) > min(limits.max_removed, limits.max_removed_total)
     people = {loss.user_id for loss in picture.losses}
     return Scale(
         settings=limits,
