@@ -12,7 +12,7 @@ WORKERS ?= 2
 
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time
 
-.PHONY: help run test coverage lint test-faults test-schema fuzz bench bench-changes lock clean
+.PHONY: help run test coverage lint test-faults test-schema test-systemd fuzz bench bench-changes deb wheelhouse lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,11 +22,11 @@ run: $(VENV)/.runtime  ## set up .venv and start the demonstration: needs no roo
 
 test: lint  ## everything CI checks: lint, architecture, all tests against real servers
 	@bash tests/servers/install.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults' $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults and not systemd' $(TESTS)
 
 coverage: $(VENV)/.tools  ## which lines no test runs, in the tests' own processes and in those that they start; twice the time of make test
 	@bash tests/servers/install.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults' --cov --cov-report=term:skip-covered $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults and not systemd' --cov --cov-report=term:skip-covered $(TESTS)
 
 lint: $(VENV)/.tools  ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -41,6 +41,10 @@ test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in ev
 test-schema: $(VENV)/.tools  ## Schemathesis on the live API for ten minutes, with another seed each time
 	ROSTERD_SCHEMA_EXAMPLES=1000 ROSTERD_SCHEMA_SEED=$${ROSTERD_SCHEMA_SEED:-$$RANDOM} $(BIN)/python -m pytest -q --no-header $(TESTS)/schema
 
+test-systemd: $(VENV)/.tools  ## the package and the wheelhouse in a booted Debian 12: install, restart, kill, upgrade, purge; needs root
+	@bash tests/servers/install.sh systemd-container debootstrap binutils
+	$(BIN)/python -m pytest -m systemd -q --no-header --durations=10 $(TESTS)/systemd
+
 fuzz: $(VENV)/.tools  ## ten million mutated LDAP messages through the decoder; FUZZ_CASES=, FUZZ_SEED=
 	$(BIN)/python -m tests.fuzz
 
@@ -52,12 +56,18 @@ bench-changes: $(VENV)/.tools  ## incremental runs side by side with 10,000 and 
 	@bash tests/servers/install.sh
 	$(BIN)/python -m bench.changes
 
+deb: $(VENV)/.runtime  ## the Debian package for this Python, in dist/
+	packaging/build-deb.sh $(BIN)/python dist
+
+wheelhouse: $(VENV)/.runtime  ## an archive for machines that can download nothing, in dist/
+	packaging/build-wheelhouse.sh $(BIN)/python dist
+
 lock: $(VENV)/.tools  ## resolve requirements.lock anew from pyproject.toml
 	$(PIP) install uv
 	$(BIN)/python .ci/lock.py $(BIN)/uv
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .coverage .coverage.* htmlcov bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+	rm -rf $(VENV) dist .coverage .coverage.* htmlcov bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- the environment: made once, brought up to date when the lock or the project's metadata change -------------------------

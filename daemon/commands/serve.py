@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 
 import click
@@ -29,6 +30,7 @@ def serve() -> int:
     path = config_path()
     become_owner(path)
     configure_logs()
+    faulthandler.enable()  # the watchdog's SIGABRT then leaves in the log where each thread stood: files, lines and functions, no values
     try:
         return run(path)
     except RosterError as error:

@@ -9,7 +9,7 @@ import click
 
 from daemon.commands.opening import become_owner, opened
 from daemon.commands.options import config_path, takes_config, takes_json
-from daemon.config import load
+from daemon.config import find_store, load
 from daemon.printing import plural, print_json, safe, say, warn
 
 if TYPE_CHECKING:
@@ -42,20 +42,25 @@ def migrate(as_json: bool) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @takes_json
 def backup(file: Path, as_json: bool) -> int:
-    """Write a consistent copy of the store to FILE (mode 0600). The key files are not in it."""
-    from daemon.config.load import parse
-    from sync.store.backup import backup as copy
+    """Write a consistent copy of the store to FILE (mode 0600). The key files are not in it.
 
-    target = file.absolute()
-    with opened() as place:
-        copy(place.store, target)
-        written = parse(place.config.path)
-    key_file = written["keys"]["encryption_key_file"]
+    A store of an older version is copied as it is, not migrated first: make a copy before an upgrade, with either version.
+    """
+    from sync.store.backup import backup as copy
+    from sync.store.backup import copy_file
+
+    target, path = file.absolute(), config_path()
+    become_owner(path)
+    if (there := find_store(path)) is not None:
+        copy_file(there, target)
+    else:  # no file, or no configuration that names one: opening it says which
+        with opened() as place:
+            copy(place.store, target)
     if as_json:
         print_json(backup={"path": str(target), "octets": target.stat().st_size})
         return 0
     say(f"The store is copied to {safe(target)} ({target.stat().st_size:,} octets).")
-    warn(f"The key files are not in it: without [keys] encryption_key_file ({safe(key_file)}) no key value in the copy can be read.")
+    warn("The key files are not in it: without what [keys] encryption_key_file names no key value in the copy can be read.")
     warn("Keep a copy of that file, and of [auth] secret_file, in another place.")
     return 0
 

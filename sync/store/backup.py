@@ -18,6 +18,13 @@ def backup(store: Store, target: Path) -> None:
     """
     if store.path is None:
         raise Conflict("backup_unsupported", "This store is no file.", "Use the database's own backup.")
+    copy_file(store.path, target)
+
+
+def copy_file(path: Path, target: Path) -> None:
+    """Do the same with the file of a store that may be of any version, and stays at it: so a copy can be made before a migration."""
+    if not path.exists():
+        raise StoreUnavailable("backup_failed", f"There is no store at {path} yet.", "Correct [store] url, or start rosterd once.")
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
@@ -25,7 +32,7 @@ def backup(store: Store, target: Path) -> None:
     except OSError as error:
         raise StoreUnavailable("backup_failed", f"{target} cannot be written: {error.strerror}.", "Give a directory that exists.") from error
     try:
-        with closing(sqlite3.connect(store.path)) as source, closing(sqlite3.connect(target)) as copy:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:

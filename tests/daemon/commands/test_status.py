@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from alembic.command import upgrade
+from sqlalchemy import create_engine, text
 
 from daemon.commands.health import judge_source, judge_tokens
 from sync.settings import GuardSettings, SourceSettings
+from sync.store.migrations import configuration, version
 from sync.store.views import DriftView, HoldView, RunError, RunView, SourceView, TokenView
 from tests.daemon.commands.place import Place
 from tests.servers.idp import Idp, KeyServer
@@ -143,6 +145,18 @@ def test_backup_while_it_runs(place: Place, slapd: Slapd) -> None:
     assert place.run("users", "--json").json["total"] == 3
     assert "overwrites nothing" in place.run("store", "backup", "rosterd.db", status=6).err
     assert "is at version" in place.run("store", "migrate").out
+
+
+def test_a_backup_before_an_upgrade_migrates_nothing(bare: Place) -> None:
+    """A store of an older version is copied as it is, even with a configuration that this version refuses; without a store there is no copy."""
+    assert "There is no store at" in bare.run("store", "backup", "copy.db", status=5).err
+    with create_engine(f"sqlite:///{bare.folder / 'rosterd.db'}").begin() as connection:
+        upgrade(configuration(connection), "0001")
+    bare.configure("unknown = true")
+    bare.run("store", "backup", "copy.db")
+    for name in ("rosterd.db", "copy.db"):
+        with create_engine(f"sqlite:///{bare.folder / name}").connect() as connection:
+            assert version(connection) == "0001"
 
 
 def test_check_finds_what_is_wrong_and_says_how_to_mend_it(place: Place, slapd: Slapd) -> None:

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Install rosterd from the wheels beside this script, without any network. As root:
+#   ./install.sh [FOLDER]     FOLDER: where to (/opt/rosterd). The same again with a newer archive is the upgrade.
+# It needs the Python that the archive is for, and nothing else: no pip, no compiler.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${1:-/opt/rosterd}
+wanted=$(cat "$here/python-version")
+python=${PYTHON:-$(command -v "python$wanted" || command -v python3 || true)}
+
+fail() {
+    echo "rosterd: $1" >&2
+    exit 1
+}
+
+[ "$(id -u)" = 0 ] || fail "only root can install it."
+[ -n "$python" ] || fail "finds no Python $wanted."
+found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+[ "$found" = "$wanted" ] || fail "these wheels are for Python $wanted; $python is $found. PYTHON=/path/to/python$wanted names another."
+"$python" -c 'import venv' 2>/dev/null || fail "$python cannot make a virtual environment (the module venv is missing)."
+umask 022
+
+# The new environment is complete before the old one is touched, and what ran goes on running until then.
+new=$folder.new
+rm -rf "$new"
+"$python" -m venv --without-pip "$new"
+"$python" "$here/pip.pyz" --python "$new/bin/python" install -q --no-index --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
+    --no-deps --require-hashes --find-links "$here/wheels" -r "$here/requirements.txt"
+# It was made under another name than it will have.
+sed -i "1s|^#!.*|#!$folder/bin/python|" "$new/bin/rosterd"
+find "$new/bin" -type f ! -name rosterd -delete
+"$new/bin/python" -m compileall -q "$new/lib"
+
+ran=no
+if [ -d /run/systemd/system ] && systemctl is-active --quiet rosterd.service; then
+    ran=yes
+    systemctl stop rosterd.service
+fi
+if [ -x "$folder/bin/rosterd" ] && [ -e /var/lib/rosterd/rosterd.db ]; then
+    copy=/var/lib/rosterd/before-upgrade-$(date -u +%Y%m%dT%H%M%SZ).db
+    "$folder/bin/rosterd" store backup "$copy" >/dev/null 2>&1 || {
+        [ $ran = no ] || systemctl start rosterd.service
+        fail "the store could not be copied to $copy, so nothing was changed. See: rosterd store backup"
+    }
+    echo "rosterd: the store was copied to $copy"
+fi
+rm -rf "$folder.old"
+[ ! -e "$folder" ] || mv -T "$folder" "$folder.old"
+mv -T "$new" "$folder"
+rm -rf "$folder.old"
+mkdir -p /usr/local/bin
+ln -sf "$folder/bin/rosterd" /usr/local/bin/rosterd
+
+if [ ! -d /run/systemd/system ]; then
+    echo "rosterd $("$folder/bin/rosterd" --version | cut -d' ' -f2) is in $folder. Next: rosterd init --dir FOLDER"
+    exit 0
+fi
+sed "s|/usr/bin/rosterd|$folder/bin/rosterd|" "$here/systemd/rosterd.service" > /etc/systemd/system/rosterd.service
+cp "$here/systemd/rosterd.socket" /etc/systemd/system/rosterd.socket
+mkdir -p /etc/sysusers.d /etc/tmpfiles.d
+cp "$here/systemd/rosterd.sysusers.conf" /etc/sysusers.d/rosterd.conf
+cp "$here/systemd/rosterd.tmpfiles.conf" /etc/tmpfiles.d/rosterd.conf
+systemctl daemon-reload
+systemd-sysusers rosterd.conf
+systemd-tmpfiles --create rosterd.conf
+"$folder/bin/rosterd" init --dir /etc/rosterd >/dev/null # overwrites nothing
+systemd-tmpfiles --create rosterd.conf                   # new files get their owners
+if [ $ran = yes ]; then
+    systemctl start rosterd.service
+    echo "rosterd was upgraded, and runs."
+else
+    cat "$here/README"
+fi

@@ -1,0 +1,100 @@
+"""A slapd inside a booted machine, and a rosterd there that is told to read it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.servers.slapd import Slapd
+from tests.systemd.machine import Machine, wait_for
+
+PEOPLE = 20
+ADDRESS = "u000007@example.com"
+CONFIG = f"""
+[auth]
+secret_file = "jwt.secret"
+[keys]
+encryption_key_file = "vault.keys"
+[[keys.issue]]
+name = "default"
+[[source]]
+name = "corp"
+kind = "ldap"
+urls = ["ldaps://127.0.0.1:6636"]
+ca_file = "/srv/directory/server.crt"
+bind_dn = "{Slapd.bind_dn}"
+password_file = "ldap.password"
+base = "{Slapd.base}"
+[source.schedule]
+every = "1h"
+"""
+
+
+def start_directory(machine: Machine, folder: Path) -> None:
+    """Run a slapd with twenty people in the machine."""
+    directory = Slapd(folder).prepare()
+    directory.add_people(PEOPLE)
+    machine.put(folder, "/srv/directory")
+    listen = "ldap://127.0.0.1:3389 ldaps://127.0.0.1:6636"
+    command = ["systemd-run", "-q", "--unit=directory", "-p", "WorkingDirectory=/srv/directory", "slapd", "-d", "0", "-F", "slapd.d", "-h", listen]
+    machine.run(*command)
+    search = ["ldapsearch", "-x", "-H", "ldap://127.0.0.1:3389", "-D", Slapd.bind_dn, "-w", Slapd.password, "-b", Slapd.base, "-s", "base"]
+    wait_for(lambda: machine.run(*search, status=None).returncode == 0, "the directory")
+
+
+def configure(machine: Machine, more: str = "") -> None:
+    """Write the configuration and the password as docs/install.md says."""
+    machine.write("/etc/rosterd/config.toml", CONFIG + more)
+    machine.run("install", "-m", "0640", "-g", "rosterd", "/dev/null", "/etc/rosterd/ldap.password")
+    machine.write("/etc/rosterd/ldap.password", Slapd.password + "\n")
+
+
+def await_sync(machine: Machine, count: int = 1) -> None:
+    """Wait until so many runs have succeeded."""
+
+    def ended() -> bool:
+        runs = json.loads(machine.say("rosterd", "runs", "--json"))["runs"]
+        assert not [run for run in runs if run["state"] == "failed"], runs
+        return sum(run["state"] == "succeeded" for run in runs) >= count
+
+    wait_for(ended, f"{count} runs")
+
+
+def new_token(machine: Machine) -> str:
+    """Return a bearer that may look everybody up."""
+    return machine.say("rosterd", "token", "issue", "--role", "lookup")
+
+
+def look_up(machine: Machine, token: str, address: str = ADDRESS) -> dict[str, Any]:
+    """Ask the daemon in the machine for somebody's keys, and return the only one."""
+    (key,) = json.loads(machine.say("python3", "-c", ASK, f"/api/users/email/{address}/virtual-keys", token))["virtual_keys"]
+    return key  # type: ignore[no-any-return]
+
+
+ASK = """
+import sys, urllib.request
+request = urllib.request.Request("http://127.0.0.1:8321" + sys.argv[1], headers={"Authorization": "Bearer " + sys.argv[2]})
+print(urllib.request.urlopen(request, timeout=30).read().decode())
+"""
+"""A program for the machine's own Python: PATH TOKEN → the body of the answer."""
+
+LOAD = """
+import http.client, json, sys, time
+path, token, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+said, worst, until = {}, 0.0, time.monotonic() + seconds
+while time.monotonic() < until:
+    began = time.monotonic()
+    try:
+        line = http.client.HTTPConnection("127.0.0.1", 8321, timeout=30)
+        line.request("GET", path, headers={"Authorization": "Bearer " + token, "Connection": "close"})
+        answer = line.getresponse()
+        answer.read()
+        what = str(answer.status)
+    except OSError as error:
+        what = type(error).__name__
+    said[what] = said.get(what, 0) + 1
+    worst = max(worst, time.monotonic() - began)
+print(json.dumps({"said": said, "worst": worst}))
+"""
+"""The same question again and again, each on a new connection: PATH TOKEN SECONDS → how often each answer or error came, and the longest wait."""

@@ -1,0 +1,146 @@
+"""The service under a real systemd: restarted, killed, hung, reloaded, and read from the journal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from tests.servers.slapd import Slapd
+from tests.systemd.directory import ADDRESS, CONFIG, LOAD, await_sync, configure, look_up, new_token
+from tests.systemd.machine import ENVIRONMENT, Machine, wait_for
+
+DROP_IN = "/etc/systemd/system/rosterd.service.d/test.conf"
+
+
+def restarted(machine: Machine, before: str) -> str:
+    """Wait until another process than `before` answers, and return its number."""
+
+    def another() -> str | None:
+        now = machine.show("rosterd", "MainPID")
+        return now if now not in ("0", before) and machine.show("rosterd", "ActiveState") == "active" else None
+
+    return str(wait_for(another, "the service to be back"))
+
+
+def test_the_journal_can_be_asked_by_field(running: Machine) -> None:
+    """Each record carries its facts: `journalctl ROSTERD_SOURCE=corp` finds the runs of a source, and of nothing else."""
+    await_sync(running)
+    ended = [record for record in running.journal("ROSTERD_SOURCE=corp") if record.get("ROSTERD_EVENT") == "run.succeeded"]
+    assert ended and all(record["_SYSTEMD_UNIT"] == "rosterd.service" for record in ended)
+    ready = running.journal("ROSTERD_EVENT=daemon.ready", "_SYSTEMD_UNIT=rosterd.service")
+    assert ready[-1]["ROSTERD_AT"] == "http://127.0.0.1:8321" and ready[-1]["SYSLOG_IDENTIFIER"] == "rosterd"
+
+
+def test_commands_work_as_root_and_as_its_user(running: Machine) -> None:
+    """Both see the same store, and neither leaves a file there that belongs to somebody else; others are refused."""
+    for who in ([], ["runuser", "-u", "rosterd", "--"]):
+        assert json.loads(running.say(*who, "rosterd", "users", "--json"))["total"] == 20
+        running.run(*who, "rosterd", "sync")
+        running.run(*who, "rosterd", "status")
+    assert running.say("find", "/var/lib/rosterd", "!", "-user", "rosterd") == ""
+    refused = running.run("runuser", "-u", "nobody", "--", "rosterd", "users", status=78)
+    assert "Traceback" not in refused.stderr
+
+
+def test_whoever_is_killed_comes_back(running: Machine) -> None:
+    """After `kill -9` systemd starts another, which answers with the same key."""
+    token, before = new_token(running), running.show("rosterd", "MainPID")
+    key = look_up(running, token)
+    running.run("kill", "-9", before)
+    restarted(running, before)
+    assert look_up(running, token) == key
+
+
+def test_whoever_hangs_is_ended_and_comes_back(running: Machine) -> None:
+    """A daemon whose loop does not turn feeds no watchdog: it is ended, and another answers."""
+    running.write(DROP_IN, "[Service]\nWatchdogSec=2s\nTimeoutAbortSec=1s\n")
+    running.run("systemctl", "daemon-reload")
+    running.run("systemctl", "restart", "rosterd")
+    token, before = new_token(running), running.show("rosterd", "MainPID")
+    running.run("sleep", "5")
+    assert running.show("rosterd", "MainPID") == before, "whoever works is left alone"
+    running.run("kill", "-STOP", before)
+    restarted(running, before)
+    assert any("Watchdog timeout" in str(record["MESSAGE"]) for record in running.journal("_PID=1", "UNIT=rosterd.service"))
+    assert look_up(running, token)["is_active"]
+    running.run("rm", DROP_IN)
+    running.run("systemctl", "daemon-reload")
+    running.run("systemctl", "restart", "rosterd")
+
+
+def test_where_it_hung_is_in_the_journal(running: Machine) -> None:
+    """The watchdog's SIGABRT leaves the place of every thread in the journal, and no value of any variable."""
+    before = running.show("rosterd", "MainPID")
+    running.run("kill", "-ABRT", before)
+    restarted(running, before)
+    said = "\n".join(str(record["MESSAGE"]) for record in running.journal(f"_PID={before}"))
+    assert "Fatal Python error: Aborted" in said and "daemon/serve.py" in said
+
+
+def test_a_bad_configuration_is_refused_and_a_good_one_taken(running: Machine) -> None:
+    """`systemctl reload` with a mistake changes nothing and says why; without it the new one is in force, in the same process."""
+    token, before = new_token(running), running.show("rosterd", "MainPID")
+    running.write("/etc/rosterd/config.toml", CONFIG.replace("base =", "bass ="))
+    running.run("systemctl", "reload", "rosterd")
+    refused = wait_for(lambda: running.journal("ROSTERD_EVENT=reload.refused", f"_PID={before}"), "the refusal")
+    assert any("bass" in record["ROSTERD_PROBLEM"] for record in refused)
+    assert look_up(running, token)["is_active"]
+    configure(running)
+    running.run("systemctl", "reload", "rosterd")
+    wait_for(lambda: running.journal("ROSTERD_EVENT=reload.done", f"_PID={before}"), "the new configuration")
+    assert running.show("rosterd", "MainPID") == before
+    assert running.show("rosterd", "StatusText").startswith("Answers on http://127.0.0.1:8321")
+
+
+def test_started_with_a_bad_configuration_it_does_not_try_again(running: Machine) -> None:
+    """Exit status 78 ends it for good: nothing that systemd could repeat would mend it."""
+    running.write("/etc/rosterd/config.toml", CONFIG.replace("base =", "bass ="))
+    running.run("systemctl", "restart", "rosterd", status=1)
+    assert (running.show("rosterd", "ActiveState"), running.show("rosterd", "ExecMainStatus")) == ("failed", "78")
+    configure(running)
+    running.run("systemctl", "start", "rosterd")
+
+
+def test_secrets_come_as_credentials(running: Machine) -> None:
+    """Given by systemd, plain and encrypted, the secrets need be readable by root only; commands find them too while it runs."""
+    folder = "/etc/rosterd/credentials"
+    running.run("install", "-d", "-m", "0700", folder)
+    running.run("mv", "/etc/rosterd/jwt.secret", "/etc/rosterd/vault.keys", folder)
+    running.run("chown", "root:root", f"{folder}/jwt.secret", f"{folder}/vault.keys")
+    running.run("systemd-creds", "encrypt", "--with-key=host", "--name=ldap.password", "/etc/rosterd/ldap.password", f"{folder}/ldap.password.cred")
+    running.run("rm", "/etc/rosterd/ldap.password")
+    assert Slapd.password not in running.path(f"{folder}/ldap.password.cred").read_text()
+    loaded = "".join(f"LoadCredential={name}:{folder}/{name}\n" for name in ("jwt.secret", "vault.keys"))
+    running.write(DROP_IN, f"[Service]\n{loaded}LoadCredentialEncrypted=ldap.password:{folder}/ldap.password.cred\n")
+    text = CONFIG
+    for name in ("jwt.secret", "vault.keys", "ldap.password"):
+        text = text.replace(f'"{name}"', f'"credential:{name}"')
+    running.write("/etc/rosterd/config.toml", text)
+    running.run("systemctl", "daemon-reload")
+    running.run("systemctl", "restart", "rosterd")
+    assert look_up(running, new_token(running))["is_active"]
+    running.run("rosterd", "sync", "--full")
+    running.run("runuser", "-u", "rosterd", "--", "rosterd", "check")
+
+
+def test_no_request_is_refused_while_it_restarts(running: Machine, tmp_path: Path) -> None:
+    """With rosterd.socket, whoever asks during a restart waits for the new process; nobody is turned away."""
+    running.run("systemctl", "stop", "rosterd")
+    running.run("systemctl", "enable", "--now", "rosterd.socket")
+    running.run("systemctl", "start", "rosterd")
+    token = new_token(running)
+    inside = ["nsenter", "-t", str(running.leader), "-a", *ENVIRONMENT]
+    command = [*inside, "python3", "-c", LOAD, f"/api/users/email/{ADDRESS}/virtual-keys", token, "14"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
+        for _ in range(3):
+            running.run("systemctl", "restart", "rosterd")
+        before = running.show("rosterd", "MainPID")
+        running.run("kill", "-9", before)
+        restarted(running, before)
+        assert load.stdout is not None
+        report = json.loads(load.stdout.read())
+    print(report)
+    killed = sum(count for what, count in report["said"].items() if what != "200")
+    assert killed <= 1, report  # whoever was being answered when the process was killed
+    assert "ConnectionRefusedError" not in report["said"] and report["said"]["200"] > 100

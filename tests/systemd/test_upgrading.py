@@ -1,0 +1,112 @@
+"""From the version before to this one, with data: a copy first, then the migration, then the same answers as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sync.store.migrations import VERSIONS
+from tests.systemd.conftest import PREVIOUS, install
+from tests.systemd.directory import await_sync, configure, look_up, new_token, start_directory
+from tests.systemd.machine import Machine
+
+AGE = """
+import os, sqlite3
+from alembic import command
+from sqlalchemy import create_engine
+from sync.store.migrations import configuration
+os.chdir("/var/lib/rosterd")
+with create_engine("sqlite:///old.db").begin() as connection:
+    command.upgrade(configuration(connection), "0001")
+with sqlite3.connect("old.db") as old:
+    old.execute("attach 'rosterd.db' as now")
+    columns = lambda where, table: {row[1] for row in old.execute(f'pragma {where}.table_info("{table}")')}
+    for (table,) in old.execute("select name from main.sqlite_master where type = 'table' and name not like 'sqlite_%'").fetchall():
+        if table != "alembic_version":
+            kept = ", ".join(sorted(f'"{name}"' for name in columns("main", table) & columns("now", table)))
+            old.execute(f'delete from main."{table}"')
+            old.execute(f'insert into main."{table}" ({kept}) select {kept} from now."{table}"')
+os.rename("old.db", "rosterd.db")
+for rest in ("rosterd.db-wal", "rosterd.db-shm"):
+    if os.path.exists(rest):
+        os.unlink(rest)
+"""
+"""For the package's Python: in the place of the store it puts one with the tables of the very first version, with the same data."""
+
+STORE = "/var/lib/rosterd/rosterd.db"
+
+
+def schema(machine: Machine, file: str) -> str:
+    """Return the version of the tables of a store's file."""
+    program = f"import sqlite3; print(sqlite3.connect('{file}').execute('select version_num from alembic_version').fetchone()[0])"
+    return machine.say("runuser", "-u", "rosterd", "--", "python3", "-c", program)
+
+
+def version(machine: Machine) -> str:
+    """Return the version of the installed package, without Debian's own part."""
+    return machine.say("dpkg-query", "-W", "-f=${Version}", "rosterd").split("-")[0]
+
+
+@pytest.fixture(scope="module")
+def machine(boot: Callable[[], Machine], previous: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Return a machine on which the version before has synced; the tests follow each other on it."""
+    machine = boot()
+    start_directory(machine, tmp_path_factory.mktemp("ldap") / "directory")
+    install(machine, previous)
+    machine.put(package, "/srv")
+    configure(machine)
+    machine.run("systemctl", "start", "rosterd")
+    await_sync(machine)
+    return machine
+
+
+def test_without_a_copy_nothing_is_upgraded(machine: Machine, package: Path) -> None:
+    """A store that cannot be copied stops the upgrade before a file is replaced, and what ran runs again."""
+    machine.run("chmod", "0500", "/var/lib/rosterd")
+    before = machine.show("rosterd", "MainPID")
+    done = machine.run("apt-get", "install", "-y", "-q", f"/srv/{package.name}", status=100)
+    assert "could not be copied before the upgrade" in done.stdout + done.stderr
+    assert version(machine) == PREVIOUS == machine.say("rosterd", "--version").split()[1]
+    assert machine.show("rosterd", "ActiveState") == "active" and machine.show("rosterd", "MainPID") != before
+    assert machine.say("find", "/var/lib/rosterd", "-name", "before-upgrade-*") == ""
+
+
+def test_a_copy_is_made_before_the_store_is_migrated(machine: Machine, package: Path) -> None:
+    """From tables of the very first kind: the copy keeps them, the store gets the new ones, people and keys are who and what they were."""
+    token = new_token(machine)
+    key = look_up(machine, token)
+    machine.run("systemctl", "stop", "rosterd")
+    machine.run("runuser", "-u", "rosterd", "--", "/usr/lib/rosterd/bin/python3", "-I", "-c", AGE)
+    assert schema(machine, STORE) == "0001"
+    said = install(machine, package)
+    (copy,) = machine.say("find", "/var/lib/rosterd", "-name", "before-upgrade-*").splitlines()
+    assert f"the store was copied to {copy}" in said
+    assert machine.say("stat", "-c", "%A %U", copy) == "-rw------- rosterd"
+    assert (schema(machine, copy), schema(machine, STORE)) == ("0001", VERSIONS[-1])
+    assert machine.say("rosterd", "--version").split()[1] == version(machine) != PREVIOUS
+    assert look_up(machine, token) == key
+    machine.run("rosterd", "sync", "--full")
+    assert look_up(machine, token) == key
+
+
+def test_with_the_copy_the_way_back_is_open(machine: Machine, previous: Path) -> None:
+    """The version before, and the copy in the place of the store: it answers as it did."""
+    token = new_token(machine)
+    key = look_up(machine, token)
+    copy = machine.say("find", "/var/lib/rosterd", "-name", "before-upgrade-*")
+    machine.run("systemctl", "stop", "rosterd")
+    machine.run("runuser", "-u", "rosterd", "--", "mv", copy, STORE)
+    machine.run("rm", "-f", f"{STORE}-wal", f"{STORE}-shm")
+    machine.run("apt-get", "install", "-y", "-q", "--allow-downgrades", f"/srv/{previous.name}")
+    assert version(machine) == PREVIOUS
+    assert look_up(machine, new_token(machine)) == key
+
+
+def test_what_was_stopped_stays_stopped(machine: Machine, package: Path) -> None:
+    """Who has disabled the service is not surprised by an upgrade that starts it."""
+    machine.run("systemctl", "disable", "--now", "rosterd")
+    install(machine, package)
+    assert machine.run("systemctl", "is-active", "rosterd", status=3).stdout.strip() == "inactive"
+    assert machine.run("systemctl", "is-enabled", "rosterd", status=1).stdout.strip() == "disabled"
