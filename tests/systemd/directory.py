@@ -80,21 +80,27 @@ print(urllib.request.urlopen(request, timeout=30).read().decode())
 """A program for the machine's own Python: PATH TOKEN → the body of the answer."""
 
 LOAD = """
-import http.client, json, sys, time
-path, token, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-said, worst, until = {}, 0.0, time.monotonic() + seconds
-while time.monotonic() < until:
-    began = time.monotonic()
-    try:
-        line = http.client.HTTPConnection("127.0.0.1", 8321, timeout=30)
-        line.request("GET", path, headers={"Authorization": "Bearer " + token, "Connection": "close"})
-        answer = line.getresponse()
-        answer.read()
-        what = str(answer.status)
-    except OSError as error:
-        what = type(error).__name__
-    said[what] = said.get(what, 0) + 1
-    worst = max(worst, time.monotonic() - began)
-print(json.dumps({"said": said, "worst": worst}))
+import collections, http.client, json, sys, threading, time
+path, token = sys.argv[1:]
+said, waited, over = collections.Counter(), [], threading.Event()
+def ask():
+    while not over.is_set():
+        began = time.monotonic()
+        try:
+            line = http.client.HTTPConnection("127.0.0.1", 8321, timeout=60)
+            line.request("GET", path, headers={"Authorization": "Bearer " + token, "Connection": "close"})
+            answer = line.getresponse()
+            answer.read()
+            said[str(answer.status)] += 1
+        except Exception as error:
+            said[type(error).__name__] += 1
+        waited.append(time.monotonic() - began)
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for thread in threads: thread.start()
+sys.stdin.read()
+over.set()
+for thread in threads: thread.join()
+print(json.dumps({"said": said, "worst": max(waited)}))
 """
-"""The same question again and again, each on a new connection: PATH TOKEN SECONDS → how often each answer or error came, and the longest wait."""
+"""Four who ask the same again and again, each time on a new connection, until stdin ends: PATH TOKEN → how often each answer or error came, and
+the longest wait in seconds."""
