@@ -26,11 +26,10 @@ own_wheel "$work"
 install_into=("$python" -m pip install -q --no-compile --no-deps --only-binary=:all: --target "$packages")
 "${install_into[@]}" --require-hashes -r "$work/runtime.lock"
 rm -rf "${packages:?}/bin"
-"${install_into[@]}" "$work"/rosterd-*.whl
+"${install_into[@]}" --no-index --find-links "$work" "rosterd==$version"  # by name: a path would be written down in the package
 
 # What an installed rosterd has no use for. Faker comes with Litestar, for examples that rosterd writes itself: English does.
 rm -rf "${packages:?}/bin"
-find "$packages" -name direct_url.json -delete
 find "$packages" -type d \( -name tests -o -name testing \) -prune -exec rm -rf {} +
 find "$packages" -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) -delete
 find "$packages/faker/providers" -mindepth 2 -type d -name '*_*' ! -name 'en_*' ! -name __pycache__ -prune -exec rm -rf {} +
