@@ -74,6 +74,7 @@ def test_the_steps_of_the_container_file_lead_to_a_daemon_that_answers(boot: Cal
     machine.run(*as_user, *entry, "init")
     configure(machine)
     machine.run("chown", "-R", f"{parts['USER']}:", "/etc/rosterd")
+    machine.run("chmod", "0600", "/etc/rosterd/ldap.password")
     unit = ["systemd-run", "-q", "--unit=container", "-p", f"User={parts['USER']}", "-p", f"WorkingDirectory={parts['WORKDIR']}"]
     machine.run(*unit, *entry, *json.loads(parts["CMD"]))
     health = json.loads(parts["HEALTHCHECK"].split(" CMD ")[1])
