@@ -26,8 +26,10 @@ def restarted(machine: Machine, before: str) -> str:
 def test_the_journal_can_be_asked_by_field(running: Machine) -> None:
     """Each record carries its facts: `journalctl ROSTERD_SOURCE=corp` finds the runs of a source, and of nothing else."""
     await_sync(running)
-    ended = [record for record in running.journal("ROSTERD_SOURCE=corp") if record.get("ROSTERD_EVENT") == "run.succeeded"]
-    assert ended and all(record["_SYSTEMD_UNIT"] == "rosterd.service" for record in ended)
+    ended = wait_for(
+        lambda: running.journal("ROSTERD_SOURCE=corp", "ROSTERD_EVENT=run.succeeded"), "the record of the run"
+    )  # written after the store
+    assert all(record["_SYSTEMD_UNIT"] == "rosterd.service" for record in ended)
     ready = running.journal("ROSTERD_EVENT=daemon.ready", "_SYSTEMD_UNIT=rosterd.service")
     assert ready[-1]["ROSTERD_AT"] == "http://127.0.0.1:8321" and ready[-1]["SYSLOG_IDENTIFIER"] == "rosterd"
 
