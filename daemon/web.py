@@ -21,6 +21,8 @@ HEADERS_WITHIN = 30.0
 LARGEST_HEADERS = 64 * 1024
 """Octets of headers that are taken, and as many around and after the body."""
 _KEEP_ALIVE = 75
+_FIRST_REQUEST_WITHIN = 1.0
+"""Seconds that who has connected, and asked nothing yet, has for that when the daemon ends."""
 
 
 class Exchange:
@@ -96,6 +98,7 @@ class _Bounded(HttpToolsProtocol):
     """The last request has come to its end."""
     _octets = 0
     _late: asyncio.TimerHandle | None = None
+    _leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -123,6 +126,8 @@ class _Bounded(HttpToolsProtocol):
         if sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEADERS:
             raise ValueError("too many headers, though they came at once")
         super().on_headers_complete()
+        if self._leaving:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._octets -= len(body)
@@ -145,6 +150,14 @@ class _Bounded(HttpToolsProtocol):
             self._in_time()
         elif self._late is None:
             self._late = self.loop.call_later(HEADERS_WITHIN, self.transport.abort)
+
+    def shutdown(self) -> None:
+        """End the connection when its answer is sent. A first request may be here unread, or on its way: ending now would be a reset."""
+        if self.cycle is None and not self._leaving:
+            self._leaving = True
+            self.loop.call_later(_FIRST_REQUEST_WITHIN, self.shutdown)
+        else:
+            super().shutdown()
 
     def _in_time(self) -> None:
         if self._late is not None:

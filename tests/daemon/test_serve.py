@@ -249,6 +249,29 @@ def test_ending_lets_a_child_leave_and_its_run_says_so(installation: Installatio
     assert run.state == "failed" and run.error is not None and run.error.code == "interrupted"
 
 
+def listens(at: tuple[str, int]) -> bool:
+    """Tell whether somebody takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(at) == 0
+
+
+def test_who_has_only_just_connected_is_answered_at_the_end(installation: Installation) -> None:
+    """A first request that arrives when the daemon has ceased to listen gets its answer, not a reset; and the connection is closed after it."""
+    with installation.serve() as daemon:
+        daemon.ready()
+        at = ("127.0.0.1", int(daemon.url.rpartition(":")[2]))
+        with socket.create_connection(at) as line, socket.create_connection(at) as silent:
+            assert daemon.get("/health/live").status_code == 200  # both have been accepted before
+            daemon.tell(signal.SIGTERM)
+            wait_for(lambda: not listens(at), "the listener to be gone")
+            line.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            line.settimeout(10)
+            answer = b"".join(iter(lambda: line.recv(4096), b""))
+            assert answer.startswith(b"HTTP/1.1 200 ") and b"connection: close" in answer.lower()
+            assert daemon.wait() == 0
+            assert silent.recv(1) == b""
+
+
 def test_an_open_stream_does_not_hold_up_the_end(installation: Installation, responder: Responder) -> None:
     """Whoever follows a run by Server-Sent Events is told goodbye."""
     responder.misbehave = Misbehaviour(hang_after=5)
