@@ -12,7 +12,7 @@ WORKERS ?= 2
 
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time
 
-.PHONY: help run test coverage lint test-faults test-schema test-systemd fuzz bench bench-changes deb wheelhouse lock clean
+.PHONY: help run test coverage lint test-faults test-postgres test-schema test-systemd fuzz bench bench-changes deb wheelhouse lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in ev
 	@bash tests/servers/install.sh
 	ROSTERD_KILLS=100 $(BIN)/python -m pytest $(TESTS)/sync/test_killed.py
 	$(BIN)/python -m pytest -m faults --no-header -q $(TESTS) || [ $$? = 5 ]
+
+test-postgres: $(VENV)/.tools  ## all tests that open a store, with every store on a PostgreSQL
+	@bash tests/servers/install.sh
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not faults' --store=postgresql --no-header -q $(TESTS)
 
 test-schema: $(VENV)/.tools  ## Schemathesis on the live API for ten minutes, with another seed each time
 	ROSTERD_SCHEMA_EXAMPLES=1000 ROSTERD_SCHEMA_SEED=$${ROSTERD_SCHEMA_SEED:-$$RANDOM} $(BIN)/python -m pytest -q --no-header $(TESTS)/schema

@@ -120,18 +120,21 @@ class Clock:
             self._new.discard(name)
             return
         # A due time beyond the furthest possible was set by a slower schedule, or before the clock was turned back: it is claimed as it stands.
-        if not sources.claim_due(self._store, name, now=max(now, due or 0), next_due=timetable.next(now)):
-            return
         trigger = "startup" if name in self._new else "schedule"
-        self._new.discard(name)
-        self._look_over.discard(name)
         # Whoever made a source due before its time (`due` is 0) has named the people to look at.
         mode = "full" if name in self._pushed and due and not to_look_over else "incremental"
-        try:
-            run = runs.request(self._store, name, trigger=trigger, requested_by="rosterd", mode=mode)
-        except (Conflict, NotFound) as error:
-            _log.debug("a source that was due is left alone", extra={"event": "clock.skipped", "source": name, "why": str(error)})
-            return
+        with self._store.write() as connection:
+            if not sources.claim_due(connection, name, now=max(now, due or 0), next_due=timetable.next(now)):
+                return
+            try:
+                run = runs.request_in(connection, now, name, trigger=trigger, requested_by="rosterd", mode=mode)
+            except (Conflict, NotFound) as error:
+                self._new.discard(name)
+                self._look_over.discard(name)
+                _log.debug("a source that was due is left alone", extra={"event": "clock.skipped", "source": name, "why": str(error)})
+                return
+        self._new.discard(name)
+        self._look_over.discard(name)
         _log.debug("a source is due", extra={"event": "clock.due", "source": name, "run": run.id, "trigger": trigger})
         self._wake()
 

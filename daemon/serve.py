@@ -158,6 +158,7 @@ class Daemon:
         vault = await asyncio.to_thread(self._open_vault, config)
         if self._tls is not None and config.http.tls_cert_file is not None:
             load_certificate(self._tls, config.http)
+        self._store.database.password = config.store.password
         await asyncio.to_thread(sources.declare, self._store, config.sources, config.policies)
         await self._app.put(await asyncio.to_thread(build, self._context(config, vault)))
         self._vault = vault

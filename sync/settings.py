@@ -148,9 +148,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where the store is and how long it remembers. Seconds."""
+    """Where the store is and how long it remembers. Seconds. `url` = sqlite:/// and a path, or postgresql+psycopg://user@host/database."""
 
     url: str
     password: Secret | None = None
     history: int = 90 * 86_400
     forget_after: int = 365 * 86_400
+
+    @property
+    def file(self) -> Path | None:
+        """The store's file, None for a database server."""
+        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:///") else None

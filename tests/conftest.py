@@ -16,6 +16,7 @@ from tests.servers.branch import Branch
 from tests.servers.dirsrv import Dirsrv, DirsrvTree
 from tests.servers.samba import Samba
 from tests.servers.slapd import Slapd
+from tests.stores import STORES, opens_stores
 
 _BRANCHES = count(1)
 _MEMORY = Path("/dev/shm")  # noqa: S108 — only tests' files, each in a folder of its own
@@ -32,6 +33,32 @@ def _is_usable(folder: Path) -> bool:
     """Tell whether tests can write to a folder, run programs from it, and have enough of it (four gibibytes free; a whole run needs one)."""
     runs_programs = not os.statvfs(folder).f_flag & os.ST_NOEXEC
     return os.access(folder, os.W_OK | os.X_OK) and runs_programs and shutil.disk_usage(folder).free > _ENOUGH
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say where stores are, with `--store`."""
+    parser.addoption(
+        "--store", choices=("sqlite", "postgresql"), default="sqlite", help="where the tests' stores are; postgresql leaves out the rest"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let every store be where `--store` says."""
+    STORES.on_server = config.getoption("--store") == "postgresql"
+
+
+def pytest_unconfigure() -> None:
+    """End the server that the stores were on."""
+    STORES.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL run what opens a store and is not about SQLite's files."""
+    if STORES.on_server:
+        opening = {module for module in {item.getparent(pytest.Module) for item in items} if module and opens_stores(module.obj)}
+        chosen = [item for item in items if item.getparent(pytest.Module) in opening and not item.get_closest_marker("sqlite")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from daemon.commands.options import config_path, takes_json
-from daemon.config import find_store
+from daemon.config import find_url
 from daemon.config.load import DEFAULT
 from daemon.printing import print_json, safe, say
 from sync.errors import Conflict
@@ -41,8 +41,8 @@ def init(folder: Path | None, as_json: bool) -> int:
             ("vault.keys", 0o600, _vault_keys),
         ):
             (written if _write(folder / name, mode, text) else kept).append(name)
-        store = find_store(folder / "config.toml") or folder / STORE
-        if store.parent.is_dir():  # else systemd makes it, and the daemon its store
+        store = _store_file(folder)
+        if store is not None and store.parent.is_dir():  # else systemd makes it, and the daemon its store
             (kept if store.exists() else written).append(store.name if store.parent == folder else str(store))
             if not store.exists():
                 _make_store(store, folder / "vault.keys")
@@ -120,10 +120,18 @@ def _give(what: Path | int, folder: Path) -> None:
         os.chown(what, owner.st_uid, owner.st_gid)
 
 
+def _store_file(folder: Path) -> Path | None:
+    """Return the store's file, None for one on a server: the first command that needs it makes its tables."""
+    from sync.settings import StoreSettings
+
+    url = find_url(folder / "config.toml")
+    return folder / STORE if url is None else StoreSettings(url).file
+
+
 def _check_keys(folder: Path) -> None:
     """Make no second set of encryption keys beside a store that was sealed with another."""
-    store = find_store(folder / "config.toml") or folder / STORE
-    if store.exists() and not (folder / "vault.keys").exists():
+    store = _store_file(folder)
+    if store is not None and store.exists() and not (folder / "vault.keys").exists():
         raise Conflict(
             "keys_missing",
             f"{store} is there, but not the encryption keys it was sealed with.",

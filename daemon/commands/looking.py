@@ -70,8 +70,11 @@ def _describe_signing(minting: MintSettings) -> Checked:
 
 
 def check_store(config: Config) -> Iterator[Checked]:
-    """Yield what is found of the store, which is not made if there is none."""
-    path = Path(config.store.url.removeprefix("sqlite:///"))
+    """Yield what is found of the store; a file is not made if there is none."""
+    path = config.store.file
+    if path is None:
+        yield from _look_into(config)
+        return
     if not path.exists():
         if os.access(path.parent, os.W_OK):
             yield Checked("store", "ok", f"{path} is made by the first command that needs it")
@@ -84,12 +87,7 @@ def check_store(config: Config) -> Iterator[Checked]:
         yield Checked(
             "store", "warning", f"{path} can be read or changed by others (mode {mode:04o}): it says who has which key", f"chmod 0600 {path}"
         )
-    try:
-        yield from _look_into(config, path)
-    except ConfigError as error:
-        yield Checked("encryption keys", "failed", error.problems[0])
-    except RosterError as error:
-        yield Checked("store", "failed", error.message, error.remedy)
+    yield from _look_into(config)
     room = os.statvfs(path.parent)
     if room.f_bavail * room.f_frsize < LEAST_ROOM:
         yield Checked(
@@ -102,7 +100,7 @@ def kept_vendor(config: Config, source: str) -> str:
     from sync.store.engine import open_store
     from sync.store.sources import get_source
 
-    if not Path(config.store.url.removeprefix("sqlite:///")).exists():
+    if config.store.file is not None and not config.store.file.exists():
         return ""
     try:
         store = open_store(config.store)
@@ -116,7 +114,16 @@ def kept_vendor(config: Config, source: str) -> str:
         store.close()
 
 
-def _look_into(config: Config, path: Path) -> Iterator[Checked]:
+def _look_into(config: Config) -> Iterator[Checked]:
+    try:
+        yield from _open_and_look(config)
+    except ConfigError as error:
+        yield Checked("encryption keys", "failed", error.problems[0])
+    except RosterError as error:
+        yield Checked("store", "failed", error.message, error.remedy)
+
+
+def _open_and_look(config: Config) -> Iterator[Checked]:
     from sync.store.engine import open_store
     from sync.store.keyring import bind_vault
     from sync.store.migrations import VERSIONS
@@ -126,7 +133,7 @@ def _look_into(config: Config, path: Path) -> Iterator[Checked]:
     store = open_store(config.store)
     try:
         total = list_users(store, limit=1).total
-        yield Checked("store", "ok", f"{path}: version {VERSIONS[-1]}, {plural(total, 'user')}")
+        yield Checked("store", "ok", f"{store.name}: version {VERSIONS[-1]}, {plural(total, 'user')}")
         vault = Vault.parse(config.vault_secret)
         bind_vault(store, vault)
         yield Checked("encryption keys", "ok", f"{plural(len(vault.key_names), 'key')}, the newest {vault.key_names[0]}")

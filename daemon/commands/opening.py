@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.commands.options import config_path
-from daemon.config import Config, find_store, load
+from daemon.config import Config, find_owned, load
 from sync.errors import Conflict
 from sync.settings import SourceSettings
 
@@ -82,7 +82,7 @@ def become_owner(config: Path) -> None:
     """Turn root into the owner of the store, so that no file of it ever belongs to root by accident; others stay who they are."""
     caller()
     os.umask(0o077)
-    store = find_store(config)
+    store = find_owned(config)
     if os.geteuid() != 0 or store is None:
         return
     there = next(path for path in (store, *store.parents) if path.exists())

@@ -11,16 +11,18 @@ from daemon.commands.opening import become_owner, opened
 from daemon.commands.options import config_path, takes_config, takes_json
 from daemon.config import find_store, load
 from daemon.printing import plural, print_json, safe, say, warn
+from sync.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from daemon.commands.restoring import Restored
     from sync.store.replaying import Told
+    from sync.settings import StoreSettings
 
 
 @click.group()
 @takes_config
 def store() -> None:
-    """Migrate the store, back it up, seal its keys anew, all while everything runs; or restore a backup."""
+    """Migrate the store, back it up, copy it to another database, or seal its keys anew; or restore a backup."""
 
 
 @store.command()
@@ -30,11 +32,11 @@ def migrate(as_json: bool) -> int:
     from sync.store.migrations import VERSIONS
 
     with opened() as place:
-        path = place.store.path
+        name = place.store.name
     if as_json:
-        print_json(store={"path": str(path), "version": VERSIONS[-1]})
+        print_json(store={"path": name, "version": VERSIONS[-1]})
     else:
-        say(f"The store {safe(path)} is at version {VERSIONS[-1]}.")
+        say(f"The store {safe(name)} is at version {VERSIONS[-1]}.")
     return 0
 
 
@@ -117,6 +119,51 @@ def _print_restored(done: Restored) -> None:
 def _described(done: Restored, told: Told) -> str:
     which = told.key_id or told.jti or ""
     return "  ".join(safe(part) for part in (told.action, done.people.get(told.user_id or "", told.user_id or ""), which, f"by {told.by}") if part)
+
+
+@store.command()
+@click.argument("url")
+@click.option("--password-file", type=click.Path(path_type=Path, dir_okay=False), help="Holds the password of the target's user, in one line.")
+@takes_json
+def copy(url: str, password_file: Path | None, as_json: bool) -> int:
+    """Copy everything to the empty store at URL: to PostgreSQL, or back to a file. Stop the daemons first.
+
+    \b
+      postgresql+psycopg://rosterd@db.example.com/rosterd
+      sqlite:////var/lib/rosterd/rosterd.db
+    """
+    from daemon.commands.progress import watch
+    from sync.store.copying import copy as copy_all
+    from sync.store.engine import open_store
+    from sync.store.lease import Progress
+
+    settings = _target(url, password_file)
+    with opened() as place:
+        target = open_store(settings)
+        try:
+            with watch("store", quiet=as_json) as watcher:
+                counts = copy_all(place.store, target, lambda done, total: watcher.progress(Progress("copy", 0, done, "", total)))
+        finally:
+            target.close()
+    if as_json:
+        print_json(copy={"store": target.name, "rows": counts})
+        return 0
+    say(f"{sum(counts.values()):,} rows of {len(counts)} tables are copied to {safe(target.name)}, and counted there.")
+    warn(f"Now set [store] url in {safe(place.config.path)}, then start the daemons. The old store is as it was; two in use would drift apart.")
+    return 0
+
+
+def _target(url: str, password_file: Path | None) -> StoreSettings:
+    """Return where to copy to. Raises InvalidRequest."""
+    from daemon.config.secretfiles import one_line
+    from daemon.config.server import store_url
+    from daemon.config.values import Wrong
+    from sync.settings import StoreSettings
+
+    try:
+        return StoreSettings(store_url(url, Path.cwd()), one_line(password_file.absolute()) if password_file else None)
+    except Wrong as wrong:
+        raise InvalidRequest("invalid_store", f"The store to copy to {wrong}.") from None
 
 
 @store.command()

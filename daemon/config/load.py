@@ -13,14 +13,14 @@ from daemon.config.policies import build_policies, check_unique
 from daemon.config.push import build_push_source, check_push
 from daemon.config.reader import Section, read
 from daemon.config.scim import build_scim_source
-from daemon.config.server import build_api, build_audit, build_http, build_store, store_file
+from daemon.config.server import build_api, build_audit, build_http, build_store, store_url
 from daemon.config.settings import Config
 from daemon.config.sources import build_source
 from daemon.config.tables import STORE
 from daemon.config.values import Wrong
 from daemon.config.webhooks import build_webhooks
 from sync.errors import ConfigError
-from sync.settings import Secret
+from sync.settings import Secret, StoreSettings
 
 DEFAULT = Path("/etc/rosterd/config.toml")
 VARIABLE = "ROSTERD_CONFIG"
@@ -58,13 +58,23 @@ def parse(path: Path) -> dict[str, Any]:
     raise ConfigError([problem], str(path))
 
 
-def find_store(path: Path) -> Path | None:
-    """Return the store's file if the configuration names one, whatever else is wrong with it; nothing but the file itself is read."""
+def find_url(path: Path) -> str | None:
+    """Return the store's URL if the configuration names one, whatever else is wrong with it; nothing but the file itself is read."""
     try:
         table = parse(path).get("store", {})
-        url = table.get("url", STORE.fields["url"].default)
-        return store_file(url, path.absolute().parent)
+        return store_url(table.get("url", STORE.fields["url"].default), path.absolute().parent)
     except (ConfigError, Wrong, AttributeError, TypeError):
+        return None
+
+
+def find_owned(path: Path) -> Path | None:
+    """Return the file whose owner runs rosterd: the store, or of a store on a server the audit file. Found as `find_url` finds."""
+    url = find_url(path)
+    if url is None:
+        return None
+    try:
+        return StoreSettings(url).file or path.absolute().parent / parse(path)["audit"]["file"]
+    except (KeyError, TypeError):
         return None
 
 

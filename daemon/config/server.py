@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from api.settings import ApiSettings
 from daemon.config.files import Files
@@ -25,34 +25,53 @@ LONGEST_SOCKET = 107
 """Octets of a socket's path: sun_path of unix(7)."""
 
 _SQLITE = "sqlite:///"
+_SERVER = "postgresql+psycopg://"
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 
 def build_store(section: Section, files: Files) -> StoreSettings:
     """Return where the store is; a relative path is relative to the configuration."""
-    url = section["url"]
     try:
-        path = store_file(url, files.folder)
+        url = store_url(section["url"], files.folder)
     except Wrong as wrong:
         section.problem("url", str(wrong))
-        path = files.folder / "rosterd.db"
-    if section["password_file"] and "url" not in section.wrong:
+        url = f"{_SQLITE}{files.folder / 'rosterd.db'}"
+    if section["password_file"] and "url" not in section.wrong and url.startswith(_SQLITE):
         section.problem("password_file", "is for a database server; a file needs no password")
     if section["forget_after"] < section["history"] and not {"history", "forget_after"} & section.wrong:
         section.problem("history", "is longer than forget_after: changes would name people who are forgotten")
-    return StoreSettings(f"{_SQLITE}{path}", None, section["history"], section["forget_after"])
+    return StoreSettings(url, files.secret(section, "password_file"), section["history"], section["forget_after"])
 
 
-def store_file(url: str, folder: Path) -> Path:
-    """Return the file that a store's URL names. Raises Wrong."""
+def store_url(url: str, folder: Path) -> str:
+    """Return a store's URL as it is opened: a file's with its whole path, a server's as it stands. Raises Wrong."""
     if url.startswith("postgres"):
-        raise Wrong("a PostgreSQL store is not available yet")
+        return _check_server(url)
     if not url.startswith(_SQLITE):
-        raise Wrong("must be sqlite:/// and a path, like sqlite:////var/lib/rosterd/rosterd.db")
+        raise Wrong("must be sqlite:/// and a path, like sqlite:////var/lib/rosterd/rosterd.db, or postgresql+psycopg://user@host/database")
     path = url.removeprefix(_SQLITE)
     if not path or path.startswith((":", "file:")) or "?" in path or path.endswith("/"):
         raise Wrong("must name a file, without options")
-    return folder / path
+    return f"{_SQLITE}{folder / path}"
+
+
+def _check_server(url: str) -> str:
+    """Return the URL of a PostgreSQL server; it is never shown, for it may hold a password that should not be there."""
+    if not url.startswith(_SERVER):
+        raise Wrong("must begin with postgresql+psycopg://")
+    try:
+        parts = urlsplit(url)
+        options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        good = parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.fragment or not parts.path.strip("/") or "/" in parts.path[1:]:
+        raise Wrong("must be postgresql+psycopg://user@host/database, perhaps with options of libpq behind a question mark")
+    if parts.password is not None or {"password", "passfile"} & options.keys():
+        raise Wrong("must not hold a password; password_file names the file that does")
+    if not parts.username and "user" not in options:
+        raise Wrong("must name a user, as in postgresql+psycopg://user@host/database")
+    return url
 
 
 def build_http(section: Section, files: Files) -> HttpSettings:
@@ -80,7 +99,9 @@ def build_http(section: Section, files: Files) -> HttpSettings:
 def build_audit(section: Section, store: StoreSettings, files: Files) -> AuditSettings:
     """Return the audit file: beside the store, unless the file says otherwise."""
     written = section["file"]
-    path = files.folder / written if written else Path(store.url.removeprefix(_SQLITE)).with_name("audit.jsonl")
+    if not written and store.file is None:
+        section.problem("file", "must name a file when the store is on a server")
+    path = files.folder / written if written or store.file is None else store.file.with_name("audit.jsonl")
     return AuditSettings(path, section["keep"])
 
 

@@ -126,7 +126,7 @@ def _last_word(source: Row[Any]) -> str:
 
 def _dropped_elsewhere(connection: Connection, address: str, matched: str) -> list[str]:
     """Name entries whose value of just this text was left out (outside `domains`, too many …)."""
-    rows = connection.execute(text("select place, external_id, dropped from \"user\" where dropped <> '[]'"))
+    rows = connection.execute(text("select place, external_id, dropped from \"user\" where cast(dropped as text) <> '[]'"))
     found = [(row, value) for row in rows for value in decoded(row.dropped) if value[1].lower() in (address.lower(), matched)]
     return [f"{row.place or row.external_id} lists it, but the value was left out: it {value[2]}." for row, value in found[:5]]
 

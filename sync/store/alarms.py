@@ -19,11 +19,11 @@ _FANOUT = "fanout:"
 
 def run_failed(connection: Connection, run_id: str, error: dict[str, str], now: int) -> None:
     """Record that a source begins to fail, inside the transaction that ends the run: the first failure of a row of them, dry runs aside."""
-    run = connection.execute(text("select source, dry_run, only from run where id = :id"), {"id": run_id}).one()
+    run = connection.execute(text('select source, dry_run, "only" from run where id = :id'), {"id": run_id}).one()
     if run.dry_run or run.only:
         return
     query = text(
-        "select state from run where source = :source and not dry_run and only = '' and id <> :id and finished_at is not null"
+        "select state from run where source = :source and not dry_run and \"only\" = '' and id <> :id and finished_at is not null"
         " and state <> 'cancelled' order by finished_at desc, id desc limit 1"
     )
     if connection.execute(query, {"source": run.source, "id": run_id}).scalar_one_or_none() != "failed":
@@ -53,8 +53,10 @@ def note_fanout(store: Store, jti: str, why: str, by: str, detail: dict[str, Any
     """
     name, now = f"{_FANOUT}{jti}:{why}", store.now()
     with store.write() as connection:
-        connection.execute(text("delete from meta where name like 'fanout:%' and cast(value as integer) <= :old"), {"old": now - LONGEST_KNOWN_MS})
-        at = connection.execute(text("select cast(value as integer) from meta where name = :name"), {"name": name}).scalar_one_or_none()
+        connection.execute(
+            text("delete from meta where case when name like 'fanout:%' then cast(value as bigint) end <= :old"), {"old": now - LONGEST_KNOWN_MS}
+        )
+        at = connection.execute(text("select cast(value as bigint) from meta where name = :name"), {"name": name}).scalar_one_or_none()
         news = at is None or at <= now - known_for
         if news or renew:
             keep = text("insert into meta (name, value) values (:name, :value) on conflict (name) do update set value = excluded.value")

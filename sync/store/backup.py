@@ -17,7 +17,8 @@ def backup(store: Store, target: Path) -> None:
     Key files are not in it: without them no key value in the copy can be read. Raises Conflict, StoreUnavailable.
     """
     if store.path is None:
-        raise Conflict("backup_unsupported", "This store is no file.", "Use the database's own backup.")
+        remedy = f"Use the server's own backup: pg_dump --format=custom --file=FILE '{store.name.replace('+psycopg', '')}' (docs/postgresql.md)."
+        raise Conflict("backup_unsupported", f"The store {store.name} is no file, but a database.", remedy)
     copy_file(store.path, target)
 
 

@@ -64,7 +64,7 @@ def _source(
 ) -> SourceCensus:
     query = text(
         "select entries, counts, finished_at - started_at as took from run"
-        " where source = :source and finished_at is not null and started_at is not null and not dry_run and only = '' order by id desc limit 1"
+        " where source = :source and finished_at is not null and started_at is not null and not dry_run and \"only\" = '' order by id desc limit 1"
     )
     last = connection.execute(query, {"source": row.name}).one_or_none()
     drift = load_drift(connection, row.name)

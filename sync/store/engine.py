@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, ProgrammingError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
-from sync.errors import StoreUnavailable
-from sync.ids import now_ms
-from sync.settings import StoreSettings
+from sync.settings import Secret, StoreSettings
 from sync.store import migrations
 
-__all__ = ["Connection", "Store", "many", "open_store"]
+__all__ = ["Connection", "Store", "many", "open_store", "streamed"]
 
-BUSY_MS = 300_000
-"""How long a writer waits for another before it gives up: longer than the commit of the largest directory, which admins' writes outwait."""
+STREAM = 1000
+"""Rows that are fetched at a time where there may be as many as a directory has people."""
 
-RUN_CACHE_KIB = 32_768
-"""Pages that a run's own connection keeps in memory: with SQLite's two megabytes every index of a large commit is written many times over."""
+
+class Database(Protocol):
+    """What differs between a file and a server; sync.store.sqlite and sync.store.postgres are the two there are. `path` is None for a server,
+    `name` is what people are told, `password` what a server is shown from the next connection on."""
+
+    path: Path | None
+    name: str
+    engine: Engine
+    password: Secret | None
+
+    def now(self) -> int: ...
+    def begin(self, connection: Connection, *, write: bool, within_ms: int | None = None) -> None: ...
+    def give_room(self, connection: Connection) -> None: ...
+    def query(self, statement: str, facts: Mapping[str, Any]) -> list[Any]: ...
+    def translated(self) -> AbstractContextManager[None]: ...
+    def close(self) -> None: ...
 
 
 class Store:
     """An open store. Safe to share between threads; each transaction takes a connection of its own."""
 
-    def __init__(self, engine: Engine, path: Path | None, clock: Callable[[], int]) -> None:
-        self.engine = engine
-        self.path = path
-        self._clock = clock
-        self._local = threading.local()
+    def __init__(self, database: Database, clock: Callable[[], int] | None) -> None:
+        self.database, self.engine = database, database.engine
+        self.path, self.name = database.path, database.name
+        self._clock = clock or database.now
 
     def now(self) -> int:
         """Return milliseconds since the epoch by the store's clock."""
@@ -44,37 +53,32 @@ class Store:
     @contextmanager
     def read(self, on: Connection | None = None) -> Iterator[Connection]:
         """Open one snapshot. Raises StoreUnavailable."""
-        with self._transaction("BEGIN", on) as connection:
+        with self._transaction(on, write=False) as connection:
             yield connection
 
     @contextmanager
     def write(self, on: Connection | None = None, *, within_ms: int | None = None) -> Iterator[Connection]:
-        """Open a write transaction: BEGIN IMMEDIATE, so that a writer waits instead of failing halfway; for `within_ms`, else BUSY_MS.
-
-        Raises StoreUnavailable.
-        """
-        with self._transaction("BEGIN IMMEDIATE", on, within_ms) as connection:
+        """Open the write transaction; whoever comes second waits, for `within_ms` where it is given. Raises StoreUnavailable."""
+        with self._transaction(on, write=True, within_ms=within_ms) as connection:
             yield connection
 
     @contextmanager
     def dedicated(self) -> Iterator[Connection]:
-        """Open a connection of one's own, whose temporary tables live in a file as long as it does; use it with `read(on=…)`."""
-        with _translated(self.path), self.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA temp_store = FILE")
-            connection.exec_driver_sql(f"PRAGMA cache_size = -{RUN_CACHE_KIB}")
+        """Open a connection of one's own, whose temporary tables live as long as it does; use it with `read(on=…)`."""
+        with self.database.translated(), self.engine.connect() as connection:
+            self.database.give_room(connection)
             connection.rollback()
+            connection.detach()  # no pool hands it on with what is in it
             yield connection
 
     @contextmanager
-    def _transaction(self, begin: str, on: Connection | None, within_ms: int | None = None) -> Iterator[Connection]:
+    def _transaction(self, on: Connection | None, *, write: bool, within_ms: int | None = None) -> Iterator[Connection]:
         if on is None:
-            with _translated(self.path), self.engine.connect() as connection, self._transaction(begin, connection, within_ms):
+            with self.database.translated(), self.engine.connect() as connection, self._transaction(connection, write=write, within_ms=within_ms):
                 yield connection
             return
-        with _translated(self.path):
-            if within_ms is not None:
-                on.exec_driver_sql(f"PRAGMA busy_timeout = {within_ms:d}")
-            on.exec_driver_sql(begin)
+        with self.database.translated():
+            self.database.begin(on, write=write, within_ms=within_ms)
             try:
                 yield on
                 on.exec_driver_sql("COMMIT")
@@ -85,99 +89,68 @@ class Store:
                 on.rollback()  # SQLAlchemy's own notion of a transaction, a fiction under AUTOCOMMIT
 
     def query(self, statement: str, facts: Mapping[str, Any]) -> list[Any]:
-        """Answer one SELECT on the calling thread's own connection, past SQLAlchemy: the hot path of the lookup (ten microseconds)."""
-        with _translated_driver(self.path):
-            connection = getattr(self._local, "connection", None)
-            if connection is None:
-                with _translated(self.path):
-                    connection = self._local.connection = self.engine.raw_connection()
-            return connection.cursor().execute(statement, facts).fetchall()  # type: ignore[no-any-return]
+        """Answer one SELECT with `:name` parameters past SQLAlchemy: the hot path of the lookup."""
+        return self.database.query(native(self.engine.dialect.name, statement), facts)
 
     def close(self) -> None:
-        """Close the calling thread's connection and every pooled one."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            del self._local.connection
-        self.engine.dispose()
+        """Close every idle connection, the calling thread's among them."""
+        self.database.close()
 
 
 def many(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Run a statement with `:name` parameters once for each row, past SQLAlchemy's work per row (three quarters of the time)."""
     if rows:
-        connection.exec_driver_sql(statement, list(rows))
+        connection.exec_driver_sql(native(connection.dialect.name, statement), list(rows))
 
 
-def open_store(settings: StoreSettings, *, clock: Callable[[], int] = now_ms) -> Store:
-    """Open the store, made if there is none, migrated if it is older. Raises StoreUnavailable for everything that can be wrong with it."""
-    url = make_url(settings.url)
-    path = Path(url.database) if url.database else None
-    if path is not None:
-        _make_file(path)
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    event.listen(engine, "connect", _prepare)
-    store = Store(engine, path, clock)
-    with _translated(path):
-        migrations.bring_up_to_date(engine)
-    return store
+def streamed(connection: Connection, query: str, facts: Mapping[str, Any] | None = None) -> Iterator[Any]:
+    """Yield the rows of a large answer while it arrives: never all of them in memory, whichever database answers."""
+    statement = text(query).execution_options(stream_results=True, max_row_buffer=STREAM)
+    for batch in connection.execute(statement, facts or {}).partitions(STREAM):
+        yield from batch
 
 
-def _make_file(path: Path) -> None:
-    """Make an empty file that only its owner can read; SQLite gives its journal files the same mode."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise StoreUnavailable(
-            "store_unavailable",
-            f"The store {path} cannot be opened: {error.strerror}.",
-            "Make its directory exist and belong to the user that runs rosterd, or correct [store] url.",
-        ) from error
+def know_sizes(connection: Connection, tables: Iterable[str]) -> None:
+    """Let the database learn how much is in temporary tables before it joins them: PostgreSQL takes them for small and would loop."""
+    if connection.dialect.name == "postgresql":
+        for table in tables:
+            connection.exec_driver_sql(f"analyze {table}")
 
 
-def _prepare(driver: object, record: object) -> None:
-    cursor = driver.cursor()  # type: ignore[attr-defined]
-    for pragma in (f"busy_timeout = {BUSY_MS}", "journal_mode = WAL", "foreign_keys = ON", "synchronous = FULL", "journal_size_limit = 67108864"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+@lru_cache(maxsize=512)
+def native(dialect: str, statement: str) -> str:
+    """Return a statement with `:name` parameters as the database's driver wants it."""
+    return statement if dialect == "sqlite" else _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
+
+
+_PARAMETER = re.compile(r"(?<![:\w']):([a-z_]\w*)")
+
+
+def open_store(settings: StoreSettings, *, clock: Callable[[], int] | None = None) -> Store:
+    """Open the store, made if there is none, migrated if it is older. Raises StoreUnavailable for everything that can be wrong with it.
+
+    `clock` None = the database's own.
+    """
+    database = _database(settings)
+    with database.translated():
+        migrations.bring_up_to_date(database)
+    return Store(database, clock)
+
+
+def _database(settings: StoreSettings) -> Database:
+    if settings.file is not None:
+        from sync.store.sqlite import SqliteFile
+
+        return SqliteFile(settings.file)
+    from sync.store.postgres import PostgresServer  # its driver takes its time
+
+    return PostgresServer(settings.url, settings.password)
 
 
 def _roll_back(connection: Connection) -> None:
+    if connection.invalidated:  # the server is gone, and what it had not committed is too
+        return
     try:
         connection.exec_driver_sql("ROLLBACK")
-    except DBAPIError:  # SQLite has rolled back by itself (full disk, I/O error)
+    except DBAPIError:  # rolled back already (full disk, I/O error)
         connection.invalidate()
-
-
-@contextmanager
-def _translated(path: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except (IntegrityError, ProgrammingError, InterfaceError):
-        raise  # bugs of ours, nothing about the store
-    except DBAPIError as error:
-        raise _unavailable(path, str(error.orig)) from error
-
-
-@contextmanager
-def _translated_driver(path: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
-        raise
-    except sqlite3.Error as error:
-        raise _unavailable(path, str(error)) from error
-
-
-_REMEDIES = {
-    "full": "Free some space on its disk; nothing that was committed is lost.",
-    "locked": "Another process has been writing for too long; find it with `fuser`, or try again.",
-    "readonly": "Let the user that runs rosterd write to the file and its directory.",
-    "not a database": "Restore it from a backup (`rosterd store backup` makes one).",
-    "malformed": "Restore it from a backup (`rosterd store backup` makes one).",
-    "unable to open": "Make its directory exist and belong to the user that runs rosterd, or correct [store] url.",
-}
-
-
-def _unavailable(path: Path | None, said: str) -> StoreUnavailable:
-    remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in said), "Check its disk and its owner.")
-    return StoreUnavailable("store_unavailable", f"The store {path} failed: {said}.", remedy)

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from sync.claims import Bid, decide
-from sync.store.engine import many
+from sync.store.engine import know_sizes, many
 
 _BIDS = text(
     "select c.matched, c.user_id, c.since, c.is_primary, c.held, c.dropped_at, u.state, s.rank"
@@ -31,6 +31,7 @@ class Contested(msgspec.Struct, frozen=True):
 
 def settle(connection: Connection, now: int, back: Set[str]) -> Iterator[Contested]:
     """Decide every touched address, write the holders, and yield the claims that lost: those made at `now`, and those of the users `back`."""
+    know_sizes(connection, ("touched", "touched_user"))
     after = ""
     while (upto := connection.execute(_UPTO, {"after": after}).scalar_one()) is not None:
         rows = connection.execute(_BIDS, {"after": after, "upto": upto}).all()

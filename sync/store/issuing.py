@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 
-from sync.store.engine import many
+from sync.store.engine import many, streamed
 
 BY = "sync"
 """Who a run is in the records: only what it did itself does it undo."""
@@ -68,7 +68,7 @@ def issue_staged(connection: Connection, source: str, now: int) -> Iterator[Issu
         ),
         {"source": source, "now": now},
     )
-    return (Issued(*row) for batch in connection.execute(text(_GIVEN)).partitions(1000) for row in batch)
+    return (Issued(*row) for row in streamed(connection, _GIVEN))
 
 
 def renew_staged(connection: Connection, now: int) -> list[Issued]:
@@ -93,7 +93,7 @@ def switch_off_long_away(connection: Connection, user_ids: Iterable[str], away_b
     new ones; an admin can enable them. To be called while the store still says that they are away. Return (user id, key id)."""
     query = text(
         f'select u.id, k.id from "user" u join virtual_key k on k.user_id = u.id where u.id in :ids and k.deleted_at is null and {LONG_AWAY}'
-    ).bindparams(bindparam("ids", expanding=True))
+    ).bindparams(bindparam("ids", expanding=True, type_=String()))
     found = [(row[0], row[1]) for row in connection.execute(query, {"ids": list(user_ids), "away_before": away_before})]
     many(connection, _SWITCH_OFF, [{"id": key_id, "now": now} for _, key_id in found])
     return found
@@ -109,7 +109,7 @@ def enable_again(connection: Connection, source: str, policies: Sequence[str]) -
         f" where u.source = :source and u.external_id = p.external_id and k.user_id = u.id and k.policy = p.policy"
         f" and u.state = 'active' and not k.enabled and k.disabled_by = '{BY}' and k.deleted_at is null"
         " and k.policy in :policies"
-    ).bindparams(bindparam("policies", expanding=True))
+    ).bindparams(bindparam("policies", expanding=True, type_=String()))
     found = [Issued(*row) for row in connection.execute(query, {"source": source, "policies": list(policies)})]
     enable = "update virtual_key set enabled = true, disabled_by = null, disabled_at = null where id = :id"
     many(connection, enable, [{"id": one.key_id} for one in found])

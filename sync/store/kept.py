@@ -6,19 +6,19 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 
 from sync.user import Kept, KeptClaim
 
 _USERS = text(
     'select id, external_id, place, username, name, email, state, expires_at, unproven_since is not null as unproven from "user" where id in :ids'
-).bindparams(bindparam("ids", expanding=True))
+).bindparams(bindparam("ids", expanding=True, type_=String()))
 _CLAIMS = text(
     "select user_id, matched, spelt, position, marked, is_primary, since, dropped_at, held from claim"
     " where user_id in :ids order by user_id, position"
-).bindparams(bindparam("ids", expanding=True))
+).bindparams(bindparam("ids", expanding=True, type_=String()))
 _GROUPS = text("select m.user_id, g.external_id from membership m join directory_group g on g.id = m.group_id where m.user_id in :ids").bindparams(
-    bindparam("ids", expanding=True)
+    bindparam("ids", expanding=True, type_=String())
 )
 
 BATCH = 1000
@@ -148,7 +148,7 @@ def leaving_a_group(connection: Connection, source: str, policies: Sequence[str]
         " and k.enabled and k.deleted_at is null and k.policy in :policies"
         " and (k.expires_at is null or k.expires_at > :now)"
         " and not exists (select 1 from staged_policy p where p.external_id = u.external_id and p.policy = k.policy)"
-    ).bindparams(bindparam("policies", expanding=True))
+    ).bindparams(bindparam("policies", expanding=True, type_=String()))
     return [(row[0], row[1], row[2], bool(row[3])) for row in connection.execute(query, {"source": source, "policies": list(policies), "now": now})]
 
 

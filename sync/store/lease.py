@@ -119,7 +119,7 @@ def fail(store: Store, lease: Lease, error: RosterError, progress: Progress) -> 
             connection.execute(
                 text(
                     "update source set failures = failures + 1"
-                    " where name = :name and exists (select 1 from run where id = :id and not dry_run and only = '')"
+                    " where name = :name and exists (select 1 from run where id = :id and not dry_run and \"only\" = '')"
                 ),
                 {"name": lease.source, "id": lease.run_id},
             )

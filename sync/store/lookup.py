@@ -55,9 +55,17 @@ class Found(msgspec.Struct):
 
 
 _NONE = NO_TOKEN._asdict()
-_COLUMNS = """
+
+
+def _same(column: str, said: str = "") -> str:
+    """Return the condition that a token's row and what the token says are the same, be it nothing: not every database has one word for that."""
+    said = said or column
+    return f"(t.{column} = :{said} or (t.{column} is null and :{said} is null))"
+
+
+_COLUMNS = f"""
 select (select 1 from token t where t.jti = :jti and t.revoked_at is null and t.expires_at > :now and t.role = :role
-    and t.user_id is :bearer and t.domain is :domain and t.cidr is :cidr and t.max_users is :max_users),
+    and {_same("user_id", "bearer")} and {_same("domain")} and {_same("cidr")} and {_same("max_users")}),
   u.id, u.email, u.state, u.blocked_at, u.expires_at, u.source, s.read_at, s.succeeded_at, s.fail_closed_after_ms,
   k.id, k.name, k.sealed, k.enabled, k.expires_at, k.created_at,
 """
@@ -69,9 +77,9 @@ _BY_ADDRESS = f"""{_COLUMNS}
   case when u.id is null then (
     select max(case when o.state = 'removed' then 1 else 2 end) from claim x join "user" o on o.id = x.user_id
     where x.matched = :matched and (o.state = 'removed' or x.dropped_at is null)) end
-from (select 1) left join claim c on c.matched = :matched and c.held left join "user" u on u.id = c.user_id {_USER}"""
+from (select 1) as one left join claim c on c.matched = :matched and c.held left join "user" u on u.id = c.user_id {_USER}"""
 _HOLDS = """exists (select 1 from claim c where c.matched = :asked and c.user_id = u.id and c.held)"""
-_BY_USER = f"""{_COLUMNS} {_HOLDS} from (select 1) left join "user" u on u.id = :user_id {_USER}"""
+_BY_USER = f"""{_COLUMNS} {_HOLDS} from (select 1) as one left join "user" u on u.id = :user_id {_USER}"""
 _BEARER = f"""{_COLUMNS} {_HOLDS}, b.id, b.enabled, b.expires_at
 from virtual_key b join "user" u on u.id = b.user_id {_USER} where b.deleted_at is null and"""
 _NAMED = """{columns} {holds} from "user" u {user} where {among} and u.state <> 'removed'"""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 from sqlalchemy.engine import Row
 
 from sync.address import MalformedAddress, normalise
@@ -141,4 +141,4 @@ def _groups(connection: Connection, ids: list[str]) -> dict[str, list[str]]:
 
 
 def _of(connection: Connection, query: str, ids: list[str]) -> Sequence[Any]:
-    return connection.execute(text(query).bindparams(bindparam("ids", expanding=True)), {"ids": ids}).all()
+    return connection.execute(text(query).bindparams(bindparam("ids", expanding=True, type_=String())), {"ids": ids}).all()

@@ -17,8 +17,15 @@ DAY_MS = 86_400_000
 SHORTEST_PREFIX = 6
 
 
-def request(
-    store: Store,
+def request(store: Store, source: str, **asked: Any) -> RunView:
+    """Return the waiting run that will do what is asked, as `request_in` does, in a transaction of its own."""
+    with store.write() as connection:
+        return request_in(connection, store.now(), source, **asked)
+
+
+def request_in(
+    connection: Connection,
+    now: int,
     source: str,
     *,
     trigger: str,
@@ -32,26 +39,24 @@ def request(
 
     Raises NotFound for an unknown source, Conflict for one no longer configured, or paused when the clock asks.
     """
-    with store.write() as connection:
-        _check_source(connection, source, trigger)
-        waiting = connection.execute(
-            text("select id from run where source = :source and dry_run = :dry and only = :only and state = 'waiting'"),
-            {"source": source, "dry": dry_run, "only": only},
-        ).scalar_one_or_none()
-        if waiting is None:
-            now = store.now()
-            waiting = new_run_id(now)
-            connection.execute(
-                text(
-                    "insert into run (id, source, trigger, requested_by, mode, mode_reason, dry_run, only, state, pages, entries, counts, seconds,"
-                    " requested_at) values (:id, :source, :trigger, :by, :mode, :why, :dry, :only, 'waiting', 0, 0, '{}', '{}', :now)"
-                ),
-                {"id": waiting, "source": source, "trigger": trigger, "by": requested_by, "mode": mode, "why": mode_reason, "dry": dry_run,
-                 "only": only, "now": now},
-            )  # fmt: skip
-        elif mode == "full":
-            connection.execute(text("update run set mode = 'full' where id = :id"), {"id": waiting})
-        return run_view(_row(connection, waiting))
+    _check_source(connection, source, trigger)
+    waiting = connection.execute(
+        text("select id from run where source = :source and dry_run = :dry and \"only\" = :only and state = 'waiting'"),
+        {"source": source, "dry": dry_run, "only": only},
+    ).scalar_one_or_none()
+    if waiting is None:
+        waiting = new_run_id(now)
+        connection.execute(
+            text(
+                "insert into run (id, source, trigger, requested_by, mode, mode_reason, dry_run, \"only\", state, pages, entries, counts, seconds,"
+                " requested_at) values (:id, :source, :trigger, :by, :mode, :why, :dry, :only, 'waiting', 0, 0, '{}', '{}', :now)"
+            ),
+            {"id": waiting, "source": source, "trigger": trigger, "by": requested_by, "mode": mode, "why": mode_reason, "dry": dry_run,
+             "only": only, "now": now},
+        )  # fmt: skip
+    elif mode == "full":
+        connection.execute(text("update run set mode = 'full' where id = :id"), {"id": waiting})
+    return run_view(_row(connection, waiting))
 
 
 def get(store: Store, run_id: str) -> RunView:

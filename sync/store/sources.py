@@ -77,14 +77,14 @@ def due_at(store: Store, name: str) -> int | None:
         return None if due is None else int(due)
 
 
-def claim_due(store: Store, name: str, *, now: int, next_due: int) -> bool:
-    """Tell whether the caller is the one to start the run that is due; whoever comes second is told no."""
-    with store.write() as connection:
-        claimed = connection.execute(
-            text("update source set due_at = :next where name = :name and (due_at is null or due_at <= :now)"),
-            {"next": next_due, "name": name, "now": now},
-        )
-        return claimed.rowcount == 1
+def claim_due(connection: Connection, name: str, *, now: int, next_due: int) -> bool:
+    """Tell whether the caller is the one to start the run that is due; whoever comes second is told no. In the transaction that requests
+    the run: a daemon that dies between the two would leave it to the next period."""
+    claimed = connection.execute(
+        text("update source set due_at = :next where name = :name and (due_at is null or due_at <= :now)"),
+        {"next": next_due, "name": name, "now": now},
+    )
+    return claimed.rowcount == 1
 
 
 _DECLARE = text(

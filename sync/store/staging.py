@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, Met
 
 from sync.directory import Person
 from sync.store import issuing
-from sync.store.engine import Store, many
+from sync.store.engine import Store, know_sizes, many, streamed
 from sync.store.temporary import make_empty
 from sync.user import Known
 
@@ -132,8 +132,8 @@ class Staging:
 
     def seen(self, connection: Connection) -> Iterator[tuple[str, bytes]]:
         """Yield (external id, fingerprint) sorted by id, byte order."""
-        for batch in connection.execute(text("select external_id, fingerprint from staged order by external_id")).partitions(BATCH):
-            yield from batch
+        know_sizes(connection, _temporary.tables)
+        yield from streamed(connection, "select external_id, fingerprint from staged order by external_id")
 
     def note(self, connection: Connection, verdicts: Sequence[tuple[str, str, bool]]) -> None:
         """Remember who is to be compared in full: (external id, user id, known)."""
@@ -161,13 +161,14 @@ class Staging:
     def entitled(self, connection: Connection, source: str, away_before: int) -> Iterator[tuple[str, str, str]]:
         """Yield (external id, user id, policy) of active people, known or noted as new, whom a policy owes its first key, or its first since
         they came back: away since before `away_before`, their old ones stay off."""
-        query = text(
+        know_sizes(connection, _temporary.tables)
+        query = (
             "select p.external_id, coalesce(u.id, v.user_id), p.policy from staged_policy p join staged s on s.external_id = p.external_id"
             ' left join "user" u on u.source = :source and u.external_id = p.external_id left join verdict v on v.external_id = p.external_id'
             " left join virtual_key k on k.user_id = u.id and k.policy = p.policy where s.active and (k.id is null"
             f" or (k.deleted_at is null and {issuing.LONG_AWAY}))"
         )
-        for row in connection.execute(query, {"source": source, "away_before": away_before}):
+        for row in streamed(connection, query, {"source": source, "away_before": away_before}):
             yield row[0], row[1], row[2]
 
     def renewable(self, connection: Connection, source: str, policy: str, expiring_before: int) -> Iterator[tuple[str, str, str]]:
@@ -192,9 +193,8 @@ def known_users(connection: Connection, source: str, only: Iterable[str] | None 
     """Yield every user of `source` sorted by external id, byte order; with `only`, just those external ids."""
     columns = 'select external_id, id, fingerprint, state, unproven_since is not null from "user" where source = :source'
     if only is None:
-        for batch in connection.execute(text(f"{columns} order by external_id"), {"source": source}).partitions(BATCH):
-            for external_id, user_id, fingerprint, state, unproven in batch:
-                yield Known(external_id, user_id, fingerprint, state, bool(unproven))
+        for external_id, user_id, fingerprint, state, unproven in streamed(connection, f"{columns} order by external_id", {"source": source}):
+            yield Known(external_id, user_id, fingerprint, state, bool(unproven))
         return
     named = text(f"{columns} and external_id in :ids order by external_id").bindparams(bindparam("ids", expanding=True))
     ids = sorted(set(only))

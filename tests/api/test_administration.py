@@ -14,6 +14,7 @@ from api.routes import events
 from sync.store import runs
 from sync.store.rows import make_cursor
 from tests.api.world import Company
+from tests.stores import STORES
 
 
 def shape_of(answer: httpx.Response) -> None:
@@ -371,8 +372,8 @@ def test_a_store_that_is_gone_is_a_503_with_retry_after(company: Company) -> Non
     """The caller is told to come back, not what broke."""
     token = company.token()
     company.store.close()
-    (company.folder / "rosterd.db").write_bytes(b"no database at all" * 100)
-    answer = company.ask("GET", "/api/sources", token)
+    with STORES.out_of_order(company.folder / "rosterd.db"):
+        answer = company.ask("GET", "/api/sources", token)
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "api_error")
     assert int(answer.headers["retry-after"]) > 0
     shape_of(answer)

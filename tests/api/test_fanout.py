@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from api.auth import fanout
 from api.auth.fanout import BOUND_MS, KNOWN_MS, MANY, WITHIN_MS, Fanout, FanoutAlarm
@@ -17,6 +18,7 @@ from sync.ids import now_ms
 from sync.store import events
 from sync.store.events import Happening
 from tests.api.world import Company
+from tests.stores import STORES
 from tests.sync.world import World
 
 MDM = Pass("lookup", "jti-1", 2**40)
@@ -214,7 +216,7 @@ def test_what_is_known_is_forgotten_in_the_end(tmp_path: Path) -> None:
         world.clock.forward(seconds=KNOWN_MS / 1000)
         asyncio.run(note(BOUNDED, 4))
         with world.store.read() as connection:
-            kept = connection.exec_driver_sql("select name from meta where name like 'fanout:%'").scalars().all()
+            kept = connection.execute(text("select name from meta where name like 'fanout:%'")).scalars().all()
         assert kept == ["fanout:jti-2:max_users"]
     finally:
         world.store.close()
@@ -224,20 +226,14 @@ def test_what_cannot_be_told_now_is_told_later(company: Company) -> None:
     """A store that does not answer costs no alarm."""
     counted = Fanout()
     read_all(counted, MDM, MANY + 1, now_ms())
-    with company.store.engine.connect() as connection:
-        connection.exec_driver_sql("pragma wal_checkpoint(truncate)")
-    database = company.folder / "rosterd.db"
-    good = database.read_bytes()
-    database.with_name("rosterd.db-wal").unlink(missing_ok=True)
-    database.write_bytes(b"no database at all " * 500)
 
     async def one_life() -> None:
         async with FanoutAlarm(counted, company.store, Metrics()).kept():
             pass
 
-    asyncio.run(one_life())
+    with STORES.out_of_order(company.folder / "rosterd.db"):
+        asyncio.run(one_life())
     assert len(counted.waiting) == 1
-    database.write_bytes(good)
     assert len(tell(company, counted)) == 1 and not counted.waiting
 
 

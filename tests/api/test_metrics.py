@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sync.settings import Secret
 from sync.store import sources
 from tests.api.world import Company
+from tests.stores import STORES
 
 ROOT = Path(__file__).parents[2]
 REMOTE = "192.0.2.7"
@@ -54,10 +55,8 @@ def test_the_state_of_the_store_is_read_when_asked(company: Company) -> None:
 def test_a_store_that_does_not_answer_is_said_so(company: Company) -> None:
     """Monitoring is answered all the same."""
     read(company)
-    database = company.folder / "rosterd.db"
-    database.with_name("rosterd.db-wal").unlink(missing_ok=True)
-    database.write_bytes(b"no database at all " * 500)
-    found = read(company)
+    with STORES.out_of_order(company.folder / "rosterd.db"):
+        found = read(company)
     assert found["rosterd_store_up", ""] == 0 and ("rosterd_store_read_seconds", "") not in found
 
 

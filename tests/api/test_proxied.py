@@ -149,6 +149,7 @@ def test_an_external_id_may_be_matched_instead(company: Company) -> None:
     assert ask(company, "ann").status_code == 401
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("column", ["username", "external_id"])
 def test_a_name_is_found_by_an_index(company: Company, column: str) -> None:
     """Among a hundred thousand people as among ten."""

@@ -21,12 +21,12 @@ from api.context import ApiContext
 from api.settings import ApiSettings
 from sync.address import normalise
 from sync.ids import new_key_id, new_user_id, now_ms
-from sync.settings import Secret, SourceSettings, StoreSettings
+from sync.settings import Secret, SourceSettings
 from sync.store import sources
-from sync.store.engine import open_store
+from sync.store.engine import many, open_store
 from sync.store.tables import Claim, User, VirtualKey
 from sync.vault import Vault, generate_key_line, mint_value
-from tests.stores import lay_store
+from tests.stores import STORES
 
 SECRET = Secret("newest-secret-of-the-issuer-0123456789abcdef")
 OLDER = Secret("older-secret-of-the-issuer-0123456789abcdefg")
@@ -39,7 +39,7 @@ class Company:
     def __init__(self, folder: Path, settings: ApiSettings = SETTINGS) -> None:
         self.folder = folder
         self.settings = settings
-        self.store = open_store(StoreSettings(f"sqlite:///{lay_store(folder / 'rosterd.db')}"))
+        self.store = open_store(STORES.settings(folder / "rosterd.db"))
         self.vault = Vault.parse(Secret(generate_key_line() + "\n"))
         self.audit = AuditLog(folder / "audit.jsonl", 86_400)
         self.stopping = asyncio.Event()
@@ -98,13 +98,13 @@ class Company:
         column = {"token": "jti", "source": "name"}.get(table, "id")
         with self.store.write() as connection:
             sets = ", ".join(f"{name} = :{name}" for name in facts)
-            connection.exec_driver_sql(f'update "{table}" set {sets} where {column} = :id_', {**facts, "id_": id_})
+            many(connection, f'update "{table}" set {sets} where {column} = :id_', [{**facts, "id_": id_}])
 
     def change_claims(self, user_id: str, **facts: Any) -> None:
         """Change every claim of a user in place."""
         with self.store.write() as connection:
             sets = ", ".join(f"{name} = :{name}" for name in facts)
-            connection.exec_driver_sql(f"update claim set {sets} where user_id = :user", {**facts, "user": user_id})
+            many(connection, f"update claim set {sets} where user_id = :user", [{**facts, "user": user_id}])
 
     def token(self, role: str = "admin", *, ttl: int = 3600, **facts: Any) -> str:
         """Return a token of rosterd's own issuer."""

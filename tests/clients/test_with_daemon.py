@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from daemon.config import load
 from daemon.demo.responder import Responder
@@ -42,7 +43,7 @@ class Office:
     def value(self, user: str) -> str:
         """Return the value of the user's first key."""
         with self.store.read() as connection:
-            row = connection.exec_driver_sql("select id, sealed from virtual_key where user_id = ? and deleted_at is null", (user,)).one()
+            row = connection.execute(text("select id, sealed from virtual_key where user_id = :user and deleted_at is null"), {"user": user}).one()
         return self.vault.open(row[1], row[0], user)
 
     def key(self, user: str) -> str:

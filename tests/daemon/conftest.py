@@ -10,13 +10,13 @@ import pytest
 from sync.settings import SourceSettings, StoreSettings
 from sync.store import sources
 from sync.store.engine import Store, open_store
-from tests.stores import lay_store
+from tests.stores import STORES
 
 
 @pytest.fixture
 def store_url(tmp_path: Path) -> str:
     """Return where the test's store is."""
-    return f"sqlite:///{lay_store(tmp_path / 'rosterd.db')}"
+    return STORES.settings(tmp_path / "rosterd.db").url
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from sync.store import runs
 from sync.store.engine import Store, open_store
 from sync.store.views import RunView
 from sync.vault import generate_key_line
+from tests.stores import STORES
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0
@@ -41,10 +42,12 @@ def wait_for(condition: Callable[[], Any], what: str = "it") -> Any:
 
 
 class Installation:
-    """A configuration for one source, its secrets and its store. `more` goes into [http], `schedule` says how often."""
+    """A configuration for one source, its secrets and its store (`store` = the lines that say where, else wherever tests keep theirs).
+    `more` goes into [http], `schedule` says how often."""
 
-    def __init__(self, folder: Path, responder: Responder) -> None:
+    def __init__(self, folder: Path, responder: Responder, store: str = "") -> None:
         self.folder, self.responder = folder, responder
+        self._store = store or STORES.table(folder / "rosterd.db")
         self.config = folder / "config.toml"
         self.secret("ldap.password", responder.password)
         self.secret("jwt.secret", secrets.token_urlsafe(48))
@@ -61,7 +64,7 @@ class Installation:
     def configure(self, *, http: str = "port = 0", sources: tuple[str, ...] = ("corp",), every: str = "1h", more: str = "") -> None:
         """Write the configuration."""
         policy = f'[[keys.issue]]\nname = "default"\nsources = {list(sources)!r}\n'.replace("'", '"')
-        head = f'[store]\nurl = "sqlite:///rosterd.db"\n[http]\n{http}\n[auth]\nsecret_file = "jwt.secret"\n'
+        head = f'{self._store}[http]\n{http}\n[auth]\nsecret_file = "jwt.secret"\n'
         self.config.write_text(
             head + f'[keys]\nencryption_key_file = "vault.keys"\n{policy}' + "".join(self._source(s, every) for s in sources) + more
         )

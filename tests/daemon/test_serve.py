@@ -87,6 +87,7 @@ def test_mistakes_in_the_configuration_are_exit_78(installation: Installation) -
         assert daemon.hear("STATUS=")
 
 
+@pytest.mark.sqlite
 def test_a_store_that_cannot_be_used_is_exit_5(installation: Installation) -> None:
     """A file that is no database is named, not overwritten."""
     (installation.folder / "rosterd.db").write_text("a letter, not a database\n" * 100)
@@ -365,6 +366,7 @@ def test_a_password_never_goes_to_another_server(installation: Installation) -> 
     assert pickle.loads(pack(accepted)) == accepted  # noqa: S301 – our own octets
 
 
+@pytest.mark.sqlite
 def test_a_store_that_vanishes_is_named_and_found_again(installation: Installation) -> None:
     """Lookups answer 503, the log names the trouble, and when the file is back everything goes on without a restart."""
     with installation.serve() as daemon:

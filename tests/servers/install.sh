@@ -23,6 +23,7 @@ need_servers() {
   provision=/usr/share/samba/setup/provision.ldif
   [ -e $provision ] || packages+=(samba-ad-provision)
   need chromium chromium
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
   compgen -G '/usr/lib/*/sasl2/libgssapiv2.so' >/dev/null || packages+=(libsasl2-modules-gssapi-mit)
 }
 need_to_build() {  # PYTHON
@@ -52,7 +53,7 @@ if [[ " ${packages[*]} " == *" slapd "* ]] && command -v debconf-set-selections 
 fi
 "${sudo[@]}" apt-get update -q >/dev/null
 "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}" >/dev/null
-for service in slapd nginx; do
+for service in slapd nginx postgresql; do
   if [ -d /run/systemd/system ] && [[ " ${packages[*]} " == *" $service "* ]]; then
     "${sudo[@]}" systemctl disable -q $service 2>/dev/null || true
   fi

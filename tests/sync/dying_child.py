@@ -47,7 +47,7 @@ def main(order: Order) -> None:
         password=Secret(order.password),
     )  # fmt: skip
     setting = RunSetting(
-        open_store(StoreSettings(f"sqlite:///{order.store}")),
+        open_store(StoreSettings(order.store)),
         Vault.parse(Secret(Path(order.vault).read_text())),
         source,
         (Policy("default"),),

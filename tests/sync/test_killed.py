@@ -13,13 +13,13 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from sync.settings import Policy, SourceSettings, StoreSettings
+from sync.settings import Policy, SourceSettings
 from sync.store import runs, sources
 from sync.store.engine import Store, open_store
 from sync.store.lease import reap
 from sync.vault import generate_key_line
 from tests.servers.slapd import Slapd
-from tests.stores import lay_store
+from tests.stores import STORES
 from tests.sync.dying_child import Order
 
 TIMES = int(os.environ.get("ROSTERD_KILLS", "5"))
@@ -34,14 +34,14 @@ class Victim:
     def __init__(self, folder: Path, slapd: Slapd) -> None:
         self.slapd, self.folder = slapd, folder
         (folder / "vault.keys").write_text(generate_key_line())
-        self.store: Store = open_store(StoreSettings(f"sqlite:///{lay_store(folder / 'store.db')}"))
+        self.store: Store = open_store(STORES.settings(folder / "store.db"))
         sources.declare(self.store, [SourceSettings("corp", "ldap", 0)], (Policy("default"),))
 
     def order(self, phase: str = "", beat: int = 0) -> Order:
         run = runs.request(self.store, "corp", trigger="cli", requested_by="test")
         server = self.slapd
         return Order(
-            str(self.folder / "store.db"),
+            STORES.settings(self.folder / "store.db").url,
             str(self.folder / "vault.keys"),
             server.url,
             server.base,

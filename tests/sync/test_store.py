@@ -13,7 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import event, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import ProgrammingError
 
 from sync.errors import ConfigError, Conflict, NotFound, StoreUnavailable
@@ -25,6 +25,7 @@ from sync.store.engine import open_store
 from sync.store.keychanges import Stamp, Wanted
 from sync.store.tables import SQLModel
 from sync.vault import Vault, generate_key_line
+from tests.stores import STORES
 from tests.sync.world import World
 
 
@@ -34,12 +35,13 @@ def url(path: Path) -> StoreSettings:
 
 def test_the_migrations_make_exactly_the_tables(world: World) -> None:
     """Nothing differs between the migrated store and the tables in the code, and every script is known by name."""
-    with world.store.engine.connect() as connection:
+    with create_engine(world.settings_of_store.url).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
         scripts = ScriptDirectory.from_config(migrations.configuration(connection))
     assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == migrations.VERSIONS
 
 
+@pytest.mark.sqlite
 def test_the_store_is_its_owners_alone(world: World) -> None:
     """0600, the journals too, whatever the umask."""
     world.people(1)
@@ -47,14 +49,14 @@ def test_the_store_is_its_owners_alone(world: World) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in world.path.parent.glob("rosterd.db*")} == {0o600}
 
 
-def _open(path: str) -> None:
-    open_store(url(Path(path))).close()
+def _open(url: str) -> None:
+    open_store(StoreSettings(url)).close()
 
 
 def test_several_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
     """Whoever comes first migrates, the others wait and find it done."""
     spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_open, args=(str(tmp_path / "s.db"),)) for _ in range(4)]
+    processes = [spawn.Process(target=_open, args=(STORES.empty(tmp_path / "s.db").url,)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
@@ -62,6 +64,7 @@ def test_several_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0] * 4
 
 
+@pytest.mark.sqlite
 def test_a_store_from_the_future_is_refused_untouched(world: World) -> None:
     """A newer version's store is named with both versions and not written to."""
     with world.store.write() as connection:
@@ -74,6 +77,7 @@ def test_a_store_from_the_future_is_refused_untouched(world: World) -> None:
     assert world.path.read_bytes() == before
 
 
+@pytest.mark.sqlite
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:
     """A directory that is missing, and a file that is no database: one sentence, one remedy."""
     with pytest.raises(StoreUnavailable, match="No such file"):
@@ -83,6 +87,7 @@ def test_what_is_no_store_is_named(tmp_path: Path) -> None:
         open_store(url(tmp_path / "text"))
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_loses_nothing_and_says_so(world: World) -> None:
     """The run that does not fit fails as StoreUnavailable; what was committed still answers."""
     world.people(50)
@@ -283,6 +288,7 @@ def test_a_token_stands_until_revoked_or_expired(world: World) -> None:
     assert not lookup.by_address(world.store, "nobody@corp.example", token=lookup.Shown("j2", "lookup")).token_ok
 
 
+@pytest.mark.sqlite
 def test_a_backup_is_whole_private_and_overwrites_nothing(world: World, tmp_path: Path) -> None:
     """Taken while the store is open, it opens as a store; key values are not readable in either file."""
     world.people(20)
@@ -319,8 +325,9 @@ def test_a_paused_source_is_not_synced_by_the_clock_but_by_a_human(world: World)
 def test_a_due_run_is_claimed_once(world: World) -> None:
     """Of several daemons exactly one starts the run that is due."""
     now = world.clock.now
-    assert [sources.claim_due(world.store, "corp", now=now, next_due=now + 1000) for _ in range(3)] == [True, False, False]
-    assert sources.claim_due(world.store, "corp", now=now + 1000, next_due=now + 2000)
+    with world.store.write() as connection:
+        assert [sources.claim_due(connection, "corp", now=now, next_due=now + 1000) for _ in range(3)] == [True, False, False]
+        assert sources.claim_due(connection, "corp", now=now + 1000, next_due=now + 2000)
 
 
 def test_a_source_taken_out_of_the_config_keeps_its_people(world: World) -> None:

@@ -14,7 +14,7 @@ from sync.store import lookup, runs, sources
 from sync.store.engine import Store, open_store
 from sync.store.views import ChangeView, RunView
 from sync.vault import Mint, Vault, generate_key_line, mint_value
-from tests.stores import lay_store
+from tests.stores import STORES
 from tests.sync.memory import Directory
 
 DAY = 86_400_000
@@ -37,10 +37,10 @@ class Clock:
 class World:
     """One store and any number of directories; `sync` runs one as the daemon's child would."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, store: StoreSettings | None = None) -> None:
         self.clock = Clock()
-        self.path = lay_store(path / "rosterd.db")
-        self.settings_of_store = StoreSettings(f"sqlite:///{self.path}")
+        self.path = path / "rosterd.db"
+        self.settings_of_store = store or STORES.settings(self.path)
         self.store: Store = open_store(self.settings_of_store, clock=self.clock)
         self.key_line = generate_key_line()
         self.vault = Vault.parse(Secret(self.key_line + "\n"))

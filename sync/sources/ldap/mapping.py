@@ -104,6 +104,9 @@ class Mapper:
             if len(value) > LONGEST_VALUE:
                 sieve.drop(shown, value, f"is longer than {LONGEST_VALUE} octets")
                 continue
+            if b"\0" in value:
+                sieve.drop(shown, value, "holds a NUL character")
+                continue
             try:
                 texts.append(value.decode())
             except UnicodeDecodeError:

@@ -5,23 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from sync.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
+    from sync.store.engine import Database
+
 VERSIONS = ("0001", "0002", "0003", "0004")
 """Every revision this version knows, oldest first; a test compares it with the scripts."""
 
 
-def bring_up_to_date(engine: Engine) -> None:
-    """Migrate an older or empty store; refuse a newer one with StoreUnavailable. Several processes may call it at once."""
-    with engine.connect() as connection:
+def bring_up_to_date(database: Database) -> None:
+    """Migrate an older or empty store; refuse a newer one with StoreUnavailable. Several processes may call it at once: one writes, the others
+    wait and find it done."""
+    with database.engine.connect() as connection:
         if version(connection) == VERSIONS[-1]:
             return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        database.begin(connection, write=True)
         try:
             found = version(connection)
             if found is not None and found not in VERSIONS:

@@ -13,13 +13,12 @@ from daemon.config import load
 from sync.store.engine import Store, open_store
 from tests.daemon.commands.forked import Done, Fork
 from tests.servers.slapd import Slapd
+from tests.stores import STORES
 
 ROOT = Path(__file__).parents[3]
 
 CONFIG = """
-[store]
-url = "sqlite:///rosterd.db"
-[auth]
+{store}[auth]
 secret_file = "jwt.secret"
 [keys]
 encryption_key_file = "vault.keys"
@@ -52,7 +51,7 @@ class Place:
     def __init__(self, folder: Path, url: str, bind_dn: str = "cn=sync,dc=example,dc=com", base: str = "ou=people,dc=example,dc=com") -> None:
         self.folder = folder
         self.config = folder / "config.toml"
-        self.text = CONFIG.format(url=url, bind_dn=bind_dn, base=base)
+        self.text = CONFIG.format(store=STORES.table(folder / "rosterd.db"), url=url, bind_dn=bind_dn, base=base)
         self.config.write_text(self.text)
         for name, text in (("jwt.secret", "s" * 48), ("vault.keys", base64.b64encode(os.urandom(32)).decode()), ("ldap.password", Slapd.password)):
             (folder / name).write_text(text)

@@ -59,6 +59,7 @@ def test_all_mistakes_of_a_configuration(bare: Place) -> None:
     assert "a\\u{1b}[31m is neither a host name" in done.err
 
 
+@pytest.mark.sqlite
 def test_a_store_that_is_none(bare: Place) -> None:
     """A store that cannot be used is exit status 5 with a remedy."""
     (bare.folder / "rosterd.db").write_text("This is not a database, and long enough not to be taken for an empty one." * 50)

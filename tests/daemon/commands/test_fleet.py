@@ -15,6 +15,7 @@ import pytest
 from sync.ids import new_user_id, now_ms
 from sync.settings import SourceSettings
 from sync.store import sources, tokens
+from sync.store.engine import many
 from sync.store.tokens import Wanted
 from tests.daemon.commands.place import Place
 from tests.servers.slapd import Slapd
@@ -156,16 +157,19 @@ def test_ten_thousand_laptops(bare: Place) -> None:
         sources.declare(store, [SourceSettings("corp", "ldap", 0)], [])
         people = [(new_user_id(), f"p{number}@example.com") for number in range(2000)]
         with store.write() as connection:
-            for user_id, email in people:
-                connection.exec_driver_sql(
-                    'insert into "user" (id, source, external_id, place, username, name, email, state, fingerprint, dropped, created_at,'
-                    " updated_at, missing_reads) values (?, 'corp', ?, '', ?, '', ?, 'active', x'', '[]', ?, ?, 0)",
-                    (user_id, user_id, email, email, now, now),
-                )
-                connection.exec_driver_sql(
-                    "insert into claim (matched, user_id, spelt, position, is_primary, marked, since, held) values (?, ?, ?, 0, 1, 0, ?, 1)",
-                    (email, user_id, email, now),
-                )
+            facts = [{"id": user_id, "email": email, "now": now, "none": b""} for user_id, email in people]
+            many(
+                connection,
+                'insert into "user" (id, source, external_id, place, username, name, email, state, fingerprint, dropped, created_at,'
+                " updated_at, missing_reads) values (:id, 'corp', :id, '', :email, '', :email, 'active', :none, '[]', :now, :now, 0)",
+                facts,
+            )
+            many(
+                connection,
+                "insert into claim (matched, user_id, spelt, position, is_primary, marked, since, held)"
+                " values (:email, :id, :email, 0, true, false, :now, true)",
+                facts,
+            )
     finally:
         store.close()
     lines = (f"p{number % 2000}@example.com,SN-{number}" for number in range(10_000))

@@ -13,11 +13,10 @@ from tests.daemon.commands.place import Place
 from tests.servers.idp import make_certificate
 from tests.servers.provider import Provider, http_date
 from tests.servers.scim2 import Scim2
+from tests.stores import STORES
 
 SOURCE = """
-[store]
-url = "sqlite:///rosterd.db"
-[auth]
+{store}[auth]
 secret_file = "jwt.secret"
 [keys]
 encryption_key_file = "vault.keys"
@@ -37,7 +36,7 @@ class ScimPlace(Place):
 
     def __init__(self, folder: Path, url: str, more: str = 'token_file = "scim.token"', groups: str = "[]") -> None:
         super().__init__(folder, "ldap://127.0.0.1:1")
-        self.text = SOURCE.format(url=url, more=more, groups=groups)
+        self.text = SOURCE.format(store=STORES.table(folder / "rosterd.db"), url=url, more=more, groups=groups)
         self.config.write_text(self.text)
         (folder / "scim.token").write_text(Scim2.token + "\n")
         (folder / "scim.token").chmod(0o600)

@@ -133,6 +133,7 @@ def test_sources_pause_and_resume(place: Place, slapd: Slapd) -> None:
     assert place.run("sources", "resume", "corp", "--json").json["source"]["state"] == "ok"
 
 
+@pytest.mark.sqlite
 def test_backup_while_it_runs(place: Place, slapd: Slapd) -> None:
     """The copy is a store of its own, mode 0600; what is not in it is said; nothing is overwritten."""
     slapd.add_people(3)
@@ -205,12 +206,14 @@ def test_check_warns_of_a_network_that_may_assert_users(bare: Place) -> None:
         assert said in bare.run("check", "--offline").out
 
 
+@pytest.mark.sqlite
 def test_check_before_there_is_a_store(bare: Place) -> None:
     """Looking makes nothing: without a store it says that one will be made, and makes none."""
     assert "is made by the first command that needs it" in bare.run("check", "--offline").out
     assert not (bare.folder / "rosterd.db").exists()
 
 
+@pytest.mark.sqlite
 def test_check_sees_a_store_that_others_can_read(bare: Place) -> None:
     """The store is made for its owner alone; whoever opened it to others is told, and how to mend it."""
     bare.store().close()

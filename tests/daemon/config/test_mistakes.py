@@ -156,11 +156,22 @@ REPLACED = [
     (_PASSWORD, _EXTERNAL, f"[[source]] corp: bind_dn: {_SAYS_WHO}"),
     (_BIND_DN, _EXTERNAL, f"[[source]] corp: password_file: {_SAYS_WHO}"),
     (f"{_BIND_DN}\n{_PASSWORD}", 'sasl = "external"', '[[source]] corp: cert_file: is missing; sasl = "external" binds by it'),
-    ('url = "sqlite:///rosterd.db"', 'url = "postgresql+psycopg://u:p@h/d"', "[store] url: a PostgreSQL store is not available yet"),
+    *(
+        ('url = "sqlite:///rosterd.db"', f'url = "{url}"', f"[store] url: {said}")
+        for url, said in (
+            ("postgresql+psycopg://u:hunter2@h/d", "must not hold a password; password_file names the file that does"),
+            ("postgresql+psycopg://u@h/d?sslmode=require&password=hunter2", "must not hold a password; password_file names the file that does"),
+            ("postgresql://u@h/d", "must begin with postgresql+psycopg://"),
+            ("postgresql+psycopg://h/d", "must name a user, as in postgresql+psycopg://user@host/database"),
+            ("postgresql+psycopg://u@h", "must be postgresql+psycopg://user@host/database, perhaps with options of libpq behind a question mark"),
+            ("postgresql+psycopg://u@h:x/d", "must be postgresql+psycopg://user@host/database, perhaps with options of libpq behind a question mark"),
+        )
+    ),
+    ('url = "sqlite:///rosterd.db"', 'url = "postgresql+psycopg://u@h/d"', "[audit] file: must name a file when the store is on a server"),
     (
         'url = "sqlite:///rosterd.db"',
         'url = "/var/lib/rosterd.db"',
-        "[store] url: must be sqlite:/// and a path, like sqlite:////var/lib/rosterd/rosterd.db",
+        "[store] url: must be sqlite:/// and a path, like sqlite:////var/lib/rosterd/rosterd.db, or postgresql+psycopg://user@host/database",
     ),
     ('url = "sqlite:///rosterd.db"', 'url = "sqlite:///:memory:"', "[store] url: must name a file, without options"),
     (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daemon.config import find_store, locate
+from daemon.config import find_owned, locate
 from daemon.config.secretfiles import check_mode
 from daemon.config.values import Wrong
 from sync.settings import Secret
@@ -126,9 +126,11 @@ def test_locate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_store_is_found_whatever_else_is_wrong(folder: Any) -> None:
     """Who the store belongs to is known before a secret is read, and without a store there is nobody to become."""
     folder.file.write_text('[store]\nurl = "sqlite:///data/x.db"\n[http]\nport = "wrong"')
-    assert find_store(folder.file) == folder.path / "data/x.db"
+    assert find_owned(folder.file) == folder.path / "data/x.db"
     folder.file.write_text("[http]\n")
-    assert find_store(folder.file) == Path("/var/lib/rosterd/rosterd.db")
+    assert find_owned(folder.file) == Path("/var/lib/rosterd/rosterd.db")
+    folder.file.write_text('[store]\nurl = "postgresql+psycopg://u@h/d"\n[audit]\nfile = "logs/audit.jsonl"')
+    assert find_owned(folder.file) == folder.path / "logs/audit.jsonl"
     for text in ("[store", 'store = "x"', "[store]\nurl = 5", '[store]\nurl = "postgresql://x"'):
         folder.file.write_text(text)
-        assert find_store(folder.file) is None
+        assert find_owned(folder.file) is None

@@ -12,13 +12,13 @@ from typing import Any
 from daemon.config.sources import with_digest
 from sync.directory import Absent, Finding, Person, Proof, Refused
 from sync.run import RunSetting, perform
-from sync.settings import Policy, SourceSettings, StoreSettings
+from sync.settings import Policy, SourceSettings
 from sync.sources import normalise_group, open_source
 from sync.store import people, runs, sources
 from sync.store.engine import open_store
 from sync.store.views import ChangeView, RunView, UserView
 from sync.vault import Secret, Vault, generate_key_line
-from tests.stores import lay_store
+from tests.stores import STORES
 
 
 def settings_of(url: str, **changed: Any) -> SourceSettings:
@@ -33,7 +33,7 @@ class Company:
     def __init__(self, url: str, folder: Path, **changed: Any) -> None:
         self.settings = settings_of(url, **changed)
         self.policies: tuple[Policy, ...] = (Policy("default"),)
-        self.store = open_store(StoreSettings(f"sqlite:///{lay_store(folder / 'rosterd.db')}"))
+        self.store = open_store(STORES.settings(folder / "rosterd.db"))
         self.vault = Vault.parse(Secret(generate_key_line() + "\n"))
 
     def __enter__(self) -> Company:
