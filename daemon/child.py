@@ -11,6 +11,8 @@ from types import FrameType
 
 PARENT = "ROSTERD_PARENT"
 """Environment: the process id that a child must not outlive."""
+NOT_MINE = 75
+"""Exit status of a child whose run another process, perhaps of another node, took first (EX_TEMPFAIL of sysexits.h)."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -59,6 +61,8 @@ def _perform(run_id: str) -> int:
         source = everything.source(runs.get(everything.store, run_id).source)
         return status_of([perform_here(everything, everything.vault(), source, run_id, Silent())])
     except RosterError as error:
+        if error.code == "run_not_waiting":
+            return NOT_MINE
         logging.getLogger(__name__).error("a run could not begin", extra={"event": "child.failed", "code": error.code, "why": str(error)})
         return error.exit_status
 

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from daemon.child import NOT_MINE
 from daemon.outcome import log_outcome
 from daemon.process import Process, Program
 from sync.errors import RosterError, StoreUnavailable
-from sync.store import holds, lease, runs, watching
+from sync.ids import asked_at
+from sync.store import holds, lease, nodes, runs, watching
 from sync.store.engine import Store
 from sync.store.views import RunView
 from sync.store.watching import Underway
@@ -30,6 +32,8 @@ SILENT_FOR = 600.0
 OBEY_WITHIN = 10.0
 """Seconds a cancelled run has to end by itself, and again after SIGTERM."""
 LONGEST_BACKOFF = 60.0
+OTHERS_FIRST_MS = 3000
+"""How long a run that another daemon asked for is left to it: all of them would start a child, and only one of those could take the run."""
 
 
 @dataclass(slots=True)
@@ -90,9 +94,10 @@ class Children:
     async def run(self) -> None:
         """Dispatch until `stop`."""
         while not self._stopping:
+            woken = self._wake.is_set()
             self._wake.clear()
             try:
-                await self._look()
+                await self._look(woken)
             except StoreUnavailable as error:
                 _log.error("the store could not be asked for waiting runs", extra={"event": "store.failed", "why": str(error)})
             with suppress(TimeoutError):
@@ -111,8 +116,8 @@ class Children:
         if self._ends:
             await asyncio.wait(self._ends)
 
-    async def _look(self) -> None:
-        waiting, going, reaped = await asyncio.to_thread(self._read)
+    async def _look(self, woken: bool) -> None:
+        waiting, going, reaped = await asyncio.to_thread(self._read, woken)
         for run in reaped:
             if run.source not in self._children:
                 log_outcome(run)
@@ -125,11 +130,15 @@ class Children:
                 busy.add(run.source)
                 await self._start(run)
 
-    def _read(self) -> tuple[list[RunView], list[Underway], list[RunView]]:
+    def _read(self, woken: bool) -> tuple[list[RunView], list[Underway], list[RunView]]:
         going = watching.underway(self._store)
         reaped = lease.reap(self._store) if going else []
         gone = {run.id for run in reaped}
-        return runs.waiting(self._store), [run for run in going if run.run not in gone], reaped
+        waiting = runs.waiting(self._store)
+        if waiting and not woken and len(nodes.living(self._store)) > 1:
+            before = self._store.now() - OTHERS_FIRST_MS
+            waiting = [run for run in waiting if asked_at(run.id) <= before]
+        return waiting, [run for run in going if run.run not in gone], reaped
 
     def _may_start(self, source: str) -> bool:
         trouble = self._trouble.get(source)
@@ -173,7 +182,9 @@ class Children:
         return runs.get(self._store, run_id), repeated
 
     def _judge(self, run: RunView, status: int, repeated: bool) -> None:
-        if run.state != "waiting":
+        if status == NOT_MINE:
+            _log.debug("another process took the run first", extra={"event": "child.late", "run": run.id, "source": run.source})
+        elif run.state != "waiting":
             self._trouble.pop(run.source, None)
             log_outcome(run, repeated=repeated)
         elif not self._stopping:

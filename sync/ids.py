@@ -18,6 +18,11 @@ def new_run_id(now: int) -> str:
     return f"{now:011x}{secrets.randbelow(1 << 20):05x}"
 
 
+def asked_at(run_id: str) -> int:
+    """Return when a run was asked for, in milliseconds since the epoch."""
+    return int(run_id[:11], 16)
+
+
 def new_user_id() -> str:
     """Return a UUID that sorts by time (RFC 9562 section 5.7): a hundred thousand of them fill an index from left to right."""
     return _uuid7()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -71,8 +70,7 @@ class Stores:
 
     def _start(self) -> Postgres:
         if self._server is None:
-            folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="rosterd-pg-")))
-            self._server = self._ends.enter_context(Postgres(folder).prepare().start())
+            self._server = self._ends.enter_context(Postgres().prepare().start())
             self._template = self._server.create()
             open_store(StoreSettings(self._server.url(self._template))).close()
         return self._server

@@ -67,7 +67,7 @@ def _check_server(url: str) -> str:
         good = False
     if not good or parts.fragment or not parts.path.strip("/") or "/" in parts.path[1:]:
         raise Wrong("must be postgresql+psycopg://user@host/database, perhaps with options of libpq behind a question mark")
-    if parts.password is not None or {"password", "passfile"} & options.keys():
+    if parts.password is not None or {"password", "passfile", "sslpassword"} & options.keys():
         raise Wrong("must not hold a password; password_file names the file that does")
     if not parts.username and "user" not in options:
         raise Wrong("must name a user, as in postgresql+psycopg://user@host/database")

@@ -25,10 +25,11 @@ BUSY = "300s"
 """How long a writer waits for another, a statement may take, and a transaction may lie idle before the server ends it."""
 
 ANSWER_WITHIN = 3.0
-"""Seconds that a lookup waits for the server, which then counts as gone; the next one that dares asks after `QUIET`."""
+"""Seconds that a lookup waits for the server, which then counts as gone."""
 
 QUIET = 1.0
-"""Seconds for which a server that did not answer is not asked again: lookups are answered 503 at once meanwhile."""
+"""Seconds for which a server that did not answer is not asked again, or as long as it was waited for if that is more: lookups are answered
+503 at once meanwhile, and who else waits for the event loop has half of it."""
 
 DRIFT_MS = 250
 """By how much the server's clock must differ from ours before it counts: less is the time that a question takes."""
@@ -94,11 +95,13 @@ class PostgresServer:
 
     def query(self, statement: str, facts: Mapping[str, Any]) -> list[Any]:
         """Answer one SELECT, on a line that lies ready or a new one, within ANSWER_WITHIN."""
-        with self.translated():
+        with self.translated(), self._quiet_after_silence():
             while self._lines:
                 with suppress(IndexError):  # another thread took the last one
                     try:
                         return self._ask(self._lines.pop(), statement, facts)
+                    except _Silence:
+                        raise
                     except psycopg.OperationalError:
                         self._hang_up()  # the server was restarted, or another one took over: a new line will tell
             return self._ask(self._new_line(), statement, facts)
@@ -122,6 +125,19 @@ class PostgresServer:
                 raise
             raise self._unavailable(str(error)) from error
 
+    @contextmanager
+    def _quiet_after_silence(self) -> Iterator[None]:
+        began = time.monotonic()
+        if began < self._ask_from:
+            raise psycopg.OperationalError("it did not answer a moment ago")
+        try:
+            yield
+        except psycopg.OperationalError:
+            self._hang_up()
+            now = time.monotonic()
+            self._ask_from = now + max(QUIET, now - began)
+            raise
+
     def _ask(self, line: _Line, statement: str, facts: Mapping[str, Any]) -> list[Any]:
         try:
             rows = line.execute(statement, facts).fetchall()
@@ -132,17 +148,11 @@ class PostgresServer:
         return rows
 
     def _new_line(self) -> _Line:
-        if time.monotonic() < self._ask_from:
-            raise psycopg.OperationalError("it did not answer a moment ago")
         _, given = self.engine.dialect.create_connect_args(self.engine.url)
         options: dict[str, Any] = {**_CONNECT, **given}
         self._give_password(None, None, (), options)
-        try:
-            line = _Line.connect(**options)
-            _prepare(line, None)
-        except psycopg.OperationalError:
-            self._ask_from = time.monotonic() + QUIET
-            raise
+        line = _Line.connect(**options)
+        _prepare(line, None)
         return line
 
     def _hang_up(self) -> None:
@@ -160,6 +170,10 @@ class PostgresServer:
         return StoreUnavailable("store_unavailable", f"The store {self.name} failed: {said}.", remedy)
 
 
+class _Silence(psycopg.OperationalError):
+    """The server is there, or nobody says that it is not, and does not answer."""
+
+
 class _Line(psycopg.Connection[Any]):
     """A connection for lookups: it waits for the server so long and no longer, be it frozen or cut off."""
 
@@ -169,7 +183,7 @@ class _Line(psycopg.Connection[Any]):
             return super().wait(gen, interval, timeout=timeout or ANSWER_WITHIN)
         except psycopg.errors._WaitTimeout as error:
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"it did not answer within {ANSWER_WITHIN:g} seconds") from error
+            raise _Silence(f"it did not answer within {ANSWER_WITHIN:g} seconds") from error
 
 
 class _Written(StrDumperUnknown):

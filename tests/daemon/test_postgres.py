@@ -18,9 +18,9 @@ ADA = "/api/users/email/ada@example.com/virtual-keys"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def server() -> Iterator[Postgres]:
     """Return a server that a test may break, and mends again."""
-    with Postgres(tmp_path_factory.mktemp("postgres")).prepare() as running:
+    with Postgres().prepare() as running:
         yield running.start()
 
 

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ SETTINGS = {
 
 
 class Postgres:
-    """One server in a folder. As root it runs as nobody, for PostgreSQL refuses root; so the folder lies where nobody may go."""
+    """One server in a folder of its own that goes with it. As root it runs as nobody, for PostgreSQL refuses root; so the folder cannot lie
+    below pytest's, whose every session closes it to others."""
 
     password = "p g/secret%41"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data = folder, folder / "data"
+    def __init__(self) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="rosterd-pg-", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
+        self.data = self.folder / "data"
         self.port = _free_port()
         self._as = _unprivileged()
         bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
@@ -34,9 +38,6 @@ class Postgres:
 
     def prepare(self) -> Postgres:
         """Make an empty cluster whose superuser `postgres` needs a password on the port and none on the socket."""
-        for parent in (self.folder, *self.folder.parents):
-            if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
         if self._as:
             shutil.chown(self.folder, "nobody")
         (self.folder / "password").write_text(self.password)
@@ -62,6 +63,7 @@ class Postgres:
     def __exit__(self, *_: object) -> None:
         if (self.data / "postmaster.pid").exists():
             self.stop()
+        self._temporary.cleanup()
 
     def sql(self, statement: str, database: str = "postgres") -> list[Any]:
         """Run one statement as the superuser."""

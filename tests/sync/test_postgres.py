@@ -22,9 +22,9 @@ from tests.sync.world import World
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def server() -> Iterator[Postgres]:
     """Return a server for this file."""
-    with Postgres(tmp_path_factory.mktemp("postgres")).prepare() as running:
+    with Postgres().prepare() as running:
         yield running.start()
 
 
