@@ -141,7 +141,7 @@ class PostgresServer:
     def _ask(self, line: _Line, statement: str, facts: Mapping[str, Any]) -> list[Any]:
         try:
             rows = line.execute(statement, facts).fetchall()
-        except psycopg.Error:
+        except BaseException:
             line.close()
             raise
         self._lines.append(line)
