@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -25,8 +27,11 @@ class Stores:
         self._template = ""
 
     def settings(self, file: Path) -> StoreSettings:
-        """Return where the store is that would be this file; the same again for the same file."""
+        """Return where the store is that would be this file, empty and migrated; the same again for the same file."""
         if not self.on_server:
+            if not file.exists():
+                file.write_bytes(_empty_file())  # a copy takes a thirtieth of the time of a migration
+                file.chmod(0o600)
             return StoreSettings(f"sqlite:///{file}")
         if file not in self._given:
             server = self._start()
@@ -74,6 +79,16 @@ class Stores:
             self._template = self._server.create()
             open_store(StoreSettings(self._server.url(self._template))).close()
         return self._server
+
+
+@cache
+def _empty_file() -> bytes:
+    """Return the file of an empty store, made by the real migrations."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rosterd.db"
+        open_store(StoreSettings(f"sqlite:///{path}")).close()
+        assert list(Path(folder).iterdir()) == [path], "what is in the store is in its one file"
+        return path.read_bytes()
 
 
 STORES = Stores()
