@@ -23,8 +23,10 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 — only tests' files, each in a folder
 _ENOUGH = 4 << 30
 
 
-def pytest_configure() -> None:
-    """Keep the tests' files in memory where there is plenty, unless TMPDIR says where: no test cuts the power, so none need wait for a disk."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests' files in memory where there is plenty, unless TMPDIR says where: no test cuts the power, so none need wait for a disk.
+    And let every store be where `--store` says."""
+    STORES.on_server = config.getoption("--store") == "postgresql"
     if "TMPDIR" not in os.environ and _MEMORY.is_dir() and _is_usable(_MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
@@ -40,11 +42,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store", choices=("sqlite", "postgresql"), default="sqlite", help="where the tests' stores are; postgresql leaves out the rest"
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Let every store be where `--store` says."""
-    STORES.on_server = config.getoption("--store") == "postgresql"
 
 
 def pytest_unconfigure() -> None:

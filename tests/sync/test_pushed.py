@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from sync.settings import SourceSettings, StoreSettings
+from sync.settings import SourceSettings
 from sync.store import pushed, sources
 from sync.store.engine import Store, open_store
 from sync.store.pushed import PushedEmail, PushedGroup
 from sync.store.pushedkeeping import Shelf
+from tests.stores import STORES
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     path: Path = tmp_path_factory.mktemp("pushed") / "rosterd.db"
-    store = open_store(StoreSettings(f"sqlite:///{path}"))
+    store = open_store(STORES.settings(path))
     sources.declare(store, [SourceSettings(name, "scim-push", rank) for rank, name in enumerate(("okta", "entra"))], [])
     yield store
     store.close()

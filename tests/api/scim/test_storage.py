@@ -14,16 +14,17 @@ from sqlalchemy import text
 
 from api.scim.provider import describe
 from api.scim.storage import PushStorage
-from sync.settings import SourceSettings, StoreSettings
+from sync.settings import SourceSettings
 from sync.store import sources
 from sync.store.engine import Store, open_store
+from tests.stores import STORES
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """One migrated store for all; each storage is emptied first."""
     path: Path = tmp_path_factory.mktemp("contract") / "rosterd.db"
-    store = open_store(StoreSettings(f"sqlite:///{path}"))
+    store = open_store(STORES.settings(path))
     sources.declare(store, [SourceSettings(name="okta", kind="scim-push", rank=0)], [])
     yield store
     store.close()
