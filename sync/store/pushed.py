@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 from sqlalchemy.engine import Row
 
 from sync.store.rows import decoded
@@ -79,10 +79,10 @@ def count(connection: Connection, source: str) -> int:
 
 _USER = "select id, external_id, user_name, active, resource, created_at, modified_at, deleted_at from pushed_user where source = :source"
 _NEXT = text(f"{_USER} and id > :after order by id limit :most")
-_NAMED = text(f"{_USER} and id in :ids order by id").bindparams(bindparam("ids", expanding=True))
+_NAMED = text(f"{_USER} and id in :ids order by id").bindparams(bindparam("ids", expanding=True, type_=String()))
 _EMAILS = text(
     "select user_id, value, type, is_primary from pushed_email where source = :source and user_id in :ids order by user_id, position"
-).bindparams(bindparam("ids", expanding=True))
+).bindparams(bindparam("ids", expanding=True, type_=String()))
 _GROUPS = text(
     "with recursive up (user_id, group_id) as ("
     "  select value, group_id from pushed_membership where source = :source and value in :ids"
@@ -90,7 +90,7 @@ _GROUPS = text(
     "  select up.user_id, m.group_id from up join pushed_membership m on m.source = :source and m.value = up.group_id"
     ") select up.user_id, g.id, g.display_name, g.external_id"
     " from up join pushed_group g on g.source = :source and g.id = up.group_id order by up.user_id, g.id"
-).bindparams(bindparam("ids", expanding=True))
+).bindparams(bindparam("ids", expanding=True, type_=String()))
 
 
 def _named(connection: Connection, source: str, ids: Sequence[str]) -> Sequence[Row[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Connection, bindparam, text
+from sqlalchemy import JSON, Connection, String, bindparam, text
 
 from sync.store.rows import decoded
 
@@ -92,7 +92,7 @@ _OF = text("select value, rest from pushed_membership where source = :source and
 _VALUES = text("select value from pushed_membership where source = :source and group_id = :group_id")
 _GROUPS_OF = text("select group_id from pushed_membership where source = :source and value = :value order by group_id")
 _AMONG = text("select value from pushed_membership where source = :source and group_id = :group_id and value in :values").bindparams(
-    bindparam("values", expanding=True)
+    bindparam("values", expanding=True, type_=String())
 )
 _ADD = text("insert into pushed_membership (source, group_id, value, rest) values (:source, :group_id, :value, :rest)").bindparams(
     bindparam("rest", type_=JSON)
@@ -104,4 +104,4 @@ _BELOW = text(
     "  union select value from pushed_membership where source = :source and group_id in :values"
     "  union select m.value from below join pushed_membership m on m.source = :source and m.group_id = below.value"
     ") select below.value from below join pushed_user u on u.source = :source and u.id = below.value"
-).bindparams(bindparam("values", expanding=True))
+).bindparams(bindparam("values", expanding=True, type_=String()))
