@@ -15,8 +15,8 @@ from sync.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from daemon.commands.restoring import Restored
-    from sync.store.replaying import Told
     from sync.settings import StoreSettings
+    from sync.store.replaying import Told
 
 
 @click.group()

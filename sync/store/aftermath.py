@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 from sqlalchemy.engine import Row
 
 from sync.store import images, kept
@@ -24,19 +24,21 @@ _PEOPLE = ("added", "changed", "disabled", "enabled", "missing", "returned", "re
 _TOUCHED = text(
     "select distinct user_id from (select user_id from change where run_id = :run and kind in :kinds and user_id is not null"
     " union all select user_id from user_before where run_id = :run) as touched order by user_id"
-).bindparams(bindparam("kinds", expanding=True))
+).bindparams(bindparam("kinds", expanding=True, type_=String()))
 _OWN = text("select * from change where run_id = :run and kind in :kinds and user_id in :ids order by id").bindparams(
-    bindparam("kinds", expanding=True), bindparam("ids", expanding=True)
+    bindparam("kinds", expanding=True, type_=String()), bindparam("ids", expanding=True, type_=String())
 )
 _LATER = text(
     "select distinct c.user_id, r.id, r.mode_reason from change c join run r on r.id = c.run_id"
     " where c.user_id in :ids and c.kind in :kinds and not r.dry_run and c.id > :last order by 1, 2"
-).bindparams(bindparam("kinds", expanding=True), bindparam("ids", expanding=True))
+).bindparams(bindparam("kinds", expanding=True, type_=String()), bindparam("ids", expanding=True, type_=String()))
 _LAST = text(
     "select coalesce((select max(id) from change where run_id = :run),"  # a run that only ended quarantines has none
     " (select max(c.id) from change c join run r on r.id = c.run_id where r.finished_at <= :ended), 0)"
 )
-_ROWS = text('select id, source, blocked_at is not null as blocked from "user" where id in :ids').bindparams(bindparam("ids", expanding=True))
+_ROWS = text('select id, source, blocked_at is not null as blocked from "user" where id in :ids').bindparams(
+    bindparam("ids", expanding=True, type_=String())
+)
 
 
 class Fate(NamedTuple):

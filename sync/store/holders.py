@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 
 from sync.claims import Bid, decide
 from sync.store.engine import know_sizes, many
@@ -53,7 +53,7 @@ def give_back(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict
     free: list[dict[str, str]] = []
     for start in range(0, len(wanted), 1000):
         batch = wanted[start : start + 1000]
-        query = text("select matched, user_id from claim where held and matched in :all").bindparams(bindparam("all", expanding=True))
+        query = text("select matched, user_id from claim where held and matched in :all").bindparams(bindparam("all", expanding=True, type_=String()))
         now = {row.matched: str(row.user_id) for row in connection.execute(query, {"all": [matched for matched, _ in batch]})}
         taken |= {one: now[one[0]] for one in batch if one[0] in now}
         free += [{"matched": matched, "user_id": user_id} for matched, user_id in batch if matched not in now]

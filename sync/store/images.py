@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 
 from sync.store.engine import many
 from sync.store.kept import batches
@@ -15,9 +15,11 @@ from sync.user import Kept
 
 _TIMES = text(
     'select id, dropped, inactive_since, missing_since, missing_reads, removed_at, unproven_since, last_seen_at from "user" where id in :ids'
-).bindparams(bindparam("ids", expanding=True))
+).bindparams(bindparam("ids", expanding=True, type_=String()))
 _INSERT = "insert into user_before (run_id, user_id, image) values (:run_id, :user_id, :image) on conflict (run_id, user_id) do nothing"
-_IMAGES = text("select user_id, image from user_before where run_id = :run_id and user_id in :ids").bindparams(bindparam("ids", expanding=True))
+_IMAGES = text("select user_id, image from user_before where run_id = :run_id and user_id in :ids").bindparams(
+    bindparam("ids", expanding=True, type_=String())
+)
 
 
 class Image(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 from sqlalchemy.engine import Row
 
 from sync.errors import Conflict
@@ -23,7 +23,7 @@ from sync.store.outcome import ChangeLog
 from sync.store.views import RunView
 from sync.user import Kept, KeptClaim, UserPlan, differences
 
-_KEYS = text("select * from virtual_key where id in :ids and deleted_at is null").bindparams(bindparam("ids", expanding=True))
+_KEYS = text("select * from virtual_key where id in :ids and deleted_at is null").bindparams(bindparam("ids", expanding=True, type_=String()))
 _OFF = f"update virtual_key set enabled = false, disabled_by = '{issuing.BY}', disabled_at = :now where id = :id"
 _ON = "update virtual_key set enabled = true, disabled_by = null, disabled_at = null where id = :id"
 
