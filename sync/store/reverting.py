@@ -194,7 +194,7 @@ def _record(connection: Connection, new_id: str, run: Row[Any], asked: Asked, no
     connection.execute(text("update source set fence = fence + 1 where name = :name"), {"name": run.source})
     connection.execute(
         text(
-            "insert into run (id, source, trigger, requested_by, mode, mode_reason, dry_run, only, state, pages, entries, counts, seconds, fence,"
+            "insert into run (id, source, trigger, requested_by, mode, mode_reason, dry_run, \"only\", state, pages, entries, counts, seconds, fence,"
             " requested_at, started_at) values (:id, :source, :trigger, :by, :mode, :why, :dry, '', 'succeeded', 0, 0, '{}', '{}',"
             " (select fence from source where name = :source), :now, :now)"
         ),
