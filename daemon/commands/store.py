@@ -9,7 +9,7 @@ import click
 
 from daemon.commands.opening import become_owner, opened
 from daemon.commands.options import config_path, takes_config, takes_json
-from daemon.config import find_store, load
+from daemon.config import find_url, load
 from daemon.printing import plural, print_json, safe, say, warn
 from sync.errors import InvalidRequest
 
@@ -48,12 +48,14 @@ def backup(file: Path, as_json: bool) -> int:
 
     A store of an older version is copied as it is, not migrated first: make a copy before an upgrade, with either version.
     """
+    from sync.settings import StoreSettings
     from sync.store.backup import backup as copy
     from sync.store.backup import copy_file
 
     target, path = file.absolute(), config_path()
     become_owner(path)
-    if (there := find_store(path)) is not None:
+    url = find_url(path)
+    if url is not None and (there := StoreSettings(url).file) is not None:
         copy_file(there, target)
     else:  # no file, or no configuration that names one: opening it says which
         with opened() as place:

@@ -17,7 +17,7 @@ class Within(Store):
     """
 
     def __init__(self, store: Store, connection: Connection) -> None:
-        super().__init__(store.engine, store.path, store.now)
+        super().__init__(store.database, store.now)
         self._open = connection
 
     @contextmanager

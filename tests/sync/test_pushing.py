@@ -285,7 +285,8 @@ def test_the_order_of_sources_decides_about_a_free_address(world: World) -> None
     mine = okta.post("ann", ANN)
     found = world.lookup(ANN)
     assert found.source == "corp" and okta.pushes()[0].counts["keys_issued"] == 0
-    sources.claim_due(world.store, "okta", now=world.store.now(), next_due=world.store.now() + 86_400_000)
+    with world.store.write() as connection:
+        sources.claim_due(connection, "okta", now=world.store.now(), next_due=world.store.now() + 86_400_000)
     with world.store.read() as connection:
         owner = connection.execute(text('select id from "user" where external_id = :id'), {"id": mine}).scalar_one()
     store_addresses.give(world.store, ANN, owner, "cli:admin")
