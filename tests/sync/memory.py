@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 
 import msgspec
 
@@ -29,10 +30,11 @@ class Directory:
     tells: bool = False
     untold: set[str] = field(default_factory=set)
     marks: dict[str, dict[str, Person]] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=count)
 
     def mark(self) -> str:
-        """Return a cursor that stands for the people as they are now."""
-        cursor = str(len(self.marks))
+        """Return a cursor that stands for the people as they are now; none is given out twice, so that one in `marks` no longer is lost for good."""
+        cursor = str(next(self.numbers))
         self.marks[cursor] = dict(self.people)
         return cursor
 

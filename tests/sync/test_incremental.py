@@ -184,6 +184,17 @@ def test_everything_is_read_when_the_cursor_cannot_be_relied_on(told: World) -> 
     assert why_full(told) == "the directory offers no incremental read"
 
 
+def test_a_lost_cursor_stays_lost_however_many_are_given_out_after_it(told: World) -> None:
+    """Runs that fail after the loss keep nothing: the next one reads everything, and whoever came meanwhile is not missed."""
+    told.directory.marks.clear()
+    told.directory.add("new", "new@corp.example")
+    told.directory.error, told.directory.error_after = SourceUnavailable("cut", "The line was cut."), 0
+    assert {told.sync_any().state for _ in range(2)} == {"failed"}
+    told.directory.error = None
+    assert why_full(told) == "the directory does not know this cursor"
+    assert told.keys("new@corp.example")
+
+
 def test_a_first_run_is_full_and_asked_for_fulls_stay_full(world: World) -> None:
     """Without a cursor everything is read; a full run that was asked for is full whatever could be had."""
     world.directory.tells = True
