@@ -26,6 +26,8 @@ _REFRESH_REQUIRED = 4096
 _UNWILLING = 53
 _ALSO_SYNC_UUIDS = ("entryuuid", "nsuniqueid")
 """Id attributes whose canonical text (forms.py) is that of the UUIDs which content synchronisation sends."""
+_NUMBERED = re.compile(r"[^#=]+#.*#(\d+)", re.DOTALL)
+"""389's cookie: host and port, who asks for what, and the number of the last change; OpenLDAP's begins with rid=."""
 
 
 @dataclass(slots=True)
@@ -125,18 +127,36 @@ class ByContentSync:
         self._line, self._dialect, self._root = line, dialect, root
 
     def begin(self, place: str) -> str:
-        """Return the cookie of this moment, "" where the server gives none, or ids are not those of content synchronisation."""
+        """Return the cookie of this moment, "" where the server gives none, or does not show what tells whether it still holds, or ids are not
+        those of content synchronisation."""
         if self._dialect.id.lower() not in _ALSO_SYNC_UUIDS or REQUEST not in self._root["supportedcontrol"]:
             return ""
         entries, _ = self._line.fetch(Search(place, ANYTHING, ["contextCSN"], scope="entry"))
         numbers = sorted(text for entry in entries for text in entry.texts("contextcsn"))
-        return f"rid=000,csn={';'.join(numbers)}" if numbers else self._ask_for_cookie(place)
+        if numbers:
+            return f"rid=000,csn={';'.join(numbers)}"
+        cookie = self._ask_for_cookie(place)
+        shown = self._root.data and self._root["firstchangenumber"]
+        return "" if _NUMBERED.fullmatch(cookie) and not shown else cookie
 
     def since(self, place: str, said: str) -> tuple[frozenset[str], str]:
         """Poll once."""
         for moment in re.findall(r"\d{14}", said.partition("csn=")[2]):
             refuse_future(f"{moment}Z")
-        return self._poll(place, ANYTHING, said)
+        changed = self._poll(place, ANYTHING, said)
+        if numbered := _NUMBERED.fullmatch(said):
+            self._refuse_trimmed(int(numbered[1]))
+        return changed
+
+    def _refuse_trimmed(self, number: int) -> None:
+        """Raise CursorLost when 389's log has lost changes after this number: it ends such a poll as if there had been none. Asked after the
+        poll, for the log may be trimmed while that lasts."""
+        entries, _ = self._line.fetch(Search("", ANYTHING, ["firstChangeNumber"], scope="entry"))
+        first = [int(text) for entry in entries for text in entry.texts("firstchangenumber") if text.isdigit()]
+        if not first:
+            raise CursorLost("cursor_lost", "the server does not show how far its log of changes reaches back (firstChangeNumber)")
+        if first[0] > number + 1:
+            raise CursorLost("cursor_lost", f"the server's log of changes (Retro Changelog) was trimmed, it begins with number {first[0]}")
 
     def _ask_for_cookie(self, place: str) -> str:
         """Return what a poll for nobody gives, made out for everybody, if the server takes it: a poll for everybody would send everybody.

@@ -24,11 +24,16 @@ _IDS_AT_ONCE = 100
 
 
 class Position(msgspec.Struct, frozen=True):
-    """From where on changes are asked for: by which way, of which server, and for each place what the server said last."""
+    """From where on changes are asked for: by which way, of which server, and for each place what the server said last.
+
+    `data` = what it called its data then, "" where it has no name for them: 389 numbers changes, and one that was put back or broke down
+    gives the same numbers to other changes.
+    """
 
     way: Literal["content-sync", "usn", "timestamps"]
     server: str
     places: dict[str, str]
+    data: str = ""
 
     def __str__(self) -> str:
         return msgspec.json.encode(self).decode()
@@ -60,7 +65,7 @@ class Follower:
         for name in names:
             begun = {place: self._ways[name].begin(place) for place in self._places()}
             if all(begun.values()):
-                return msgspec.convert({"way": name, "server": self._line.url, "places": begun}, Position)
+                return msgspec.convert({"way": name, "server": self._line.url, "places": begun, "data": self._root.data}, Position)
         raise NoWay(f"no incremental read: the server cannot be asked by {' or '.join(names)}, or not by this account")
 
     def changes(self, cursor: str) -> tuple[frozenset[str], Position]:
@@ -71,6 +76,8 @@ class Follower:
             raise CursorLost("cursor_lost", "the cursor is of another version") from None
         if since.server != self._line.url:
             raise CursorLost("cursor_lost", f"another server answers now: {self._line.url}")
+        if since.data != self._root.data:
+            raise CursorLost("cursor_lost", "the server was started anew since, and may have been put back to an earlier state")
         if since.places.keys() != set(self._places()):
             raise CursorLost("cursor_lost", "the server shows other naming contexts than before")
         way = self._ways[since.way]

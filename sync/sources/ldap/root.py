@@ -13,7 +13,7 @@ from sync.sources.ldap.vendors import VENDORS, Vendor, detect
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
 _ASKED = [
     "objectClass", "namingContexts", "supportedControl", "vendorName", "vendorVersion", "currentTime",
-    "defaultNamingContext", "schemaNamingContext", "domainFunctionality", "dnsHostName",
+    "defaultNamingContext", "schemaNamingContext", "domainFunctionality", "dnsHostName", "dataVersion", "firstChangeNumber",
 ]  # fmt: skip
 _MARKS = sorted({attribute for vendor in VENDORS.values() for attribute, _ in vendor.marks} - {name.lower() for name in _ASKED})
 
@@ -32,6 +32,11 @@ class Root:
     def contexts(self) -> tuple[str, ...]:
         """The naming contexts."""
         return self["namingcontexts"]
+
+    @property
+    def data(self) -> str:
+        """What 389 calls the data that it runs on, anew at every start; "" where the server does not tell."""
+        return "".join(self["dataversion"])
 
     @property
     def software(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from sync.errors import CursorLost
 from sync.sources import open_source
 from sync.sources.ldap.delta import Position
-from tests.servers.dirsrv import DirsrvTree
+from tests.servers.dirsrv import Dirsrv, DirsrvTree
 from tests.sync.sources.ldap.corp import corp, read
 
 
@@ -42,6 +43,47 @@ def test_a_cookie_of_somebody_else_or_of_another_time_is_lost(dirsrv: DirsrvTree
         broken = str(msgspec.structs.replace(position, places={place: other}))
         with open_source(corp(dirsrv)).open() as reading, pytest.raises(CursorLost):
             reading.delta(broken)
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dirsrv]:
+    """Yield a server that may be put back and trimmed: nobody else uses it."""
+    with Dirsrv(tmp_path_factory.mktemp("apart")).prepare() as server:
+        yield server.start()
+
+
+def test_a_server_that_was_put_back_is_not_believed_once_its_numbers_have_caught_up(apart: Dirsrv) -> None:
+    """Its numbers of changes begin again: a later poll would be answered as if whoever came first after the restoration had not."""
+    grown = apart.plant()
+    backup = grown.export()
+    grown.add_people(10)
+    cursor = read(corp(grown)).proof.cursor
+    apart.restore(grown, backup)
+    came = {grown.add_person(f"later{number}") for number in range(60)}
+    now = read(corp(grown))
+    believed = msgspec.structs.replace(msgspec.json.decode(cursor, type=Position), data=msgspec.json.decode(now.proof.cursor, type=Position).data)
+    with open_source(corp(grown)).open() as reading:
+        named = reading.delta(str(believed)).touched
+        assert 0 < len(named & {person.external_id for person in now.persons}) < len(came)
+        with pytest.raises(CursorLost, match="started anew"):
+            reading.delta(cursor)
+
+
+def test_a_log_that_was_trimmed_asks_for_a_full_read(apart: Dirsrv) -> None:
+    """389 would end the poll well without naming those whose changes it has forgotten; what is still in its log can be relied on."""
+    grown = apart.plant()
+    log = "cn=Retro Changelog Plugin,cn=plugins,cn=config"
+    grown.modify(log, **{"nsslapd-changelogmaxage": "1s", "nsslapd-changelog-trim-interval": "1s"})
+    apart.restore(grown, grown.export())
+    cursor = read(corp(grown)).proof.cursor
+    grown.add_people(3)
+    with open_source(corp(grown)).open() as reading, pytest.raises(CursorLost, match="trimmed"):
+        for _ in range(200):
+            reading.delta(cursor)
+            time.sleep(0.1)
+    last = read(corp(grown)).proof.cursor
+    with open_source(corp(grown)).open() as reading:
+        assert reading.delta(last).touched == frozenset()
 
 
 @pytest.fixture
