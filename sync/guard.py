@@ -22,7 +22,7 @@ class Loss(NamedTuple):
 class Scale(msgspec.Struct, frozen=True):
     """What a ruling depends on beside the losses.
 
-    `active` = active people of the source before the run; `lost`, `stated` = people counted over the last 24 hours,
+    `active` = active people of the source before the run, newcomers aside; `lost`, `stated` = people counted over the last 24 hours,
     approved ones left out; `approved` = None when no approval stands; `silenced` = a discarded hold's set;
     `forced` = losses that no limit lets through, with the reason; `alarms` = reasons to hold every loss
     (a configuration key changed, the clock jumped). Of a source that is pushed to: `waiting` = what the open hold withholds from people

@@ -169,16 +169,16 @@ def measure(connection: Connection, source: SourceSettings, now: int, picture: P
     # The share of the active people matters only beyond the fixed number, and counting a large source takes its time.
     takes = any(loss.what != guard.STATED for loss in picture.losses)
     counts = takes and len(taking) > min(limits.max_removed, limits.max_removed_total)
-    people = {loss.user_id for loss in picture.losses}
+    people, day_ago = {loss.user_id for loss in picture.losses}, now - holds.DAY_MS
     return Scale(
         settings=limits,
-        active=kept.active_people(connection, source.name, now) if counts else 0,
+        active=kept.active_people(connection, source.name, now, known_since=day_ago if source.is_pushed else now) if counts else 0,
         lost=lost,
         stated=holds.lost_lately(connection, source.name, now, stated=True),
         silenced=frozenset(Loss(*item) for item in holds.silenced(connection, source.name)),
         forced=picture.forced,
         waiting=waiting,
-        newcomers=kept.newcomers(connection, people, now - holds.DAY_MS) if source.is_pushed and people else frozenset(),
+        newcomers=kept.newcomers(connection, people, day_ago) if source.is_pushed and people else frozenset(),
     )
 
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from functools import cache
 
 import msgspec
-from scim2_models import InvalidValueException, SCIMException
+from scim2_models import InvalidValueException, NotFoundException, SCIMException
 from scim2_server.handler import ScimHandler
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 
 from api.errors import Refusal, refuse
+from api.scim.dialects import check_size
 from api.scim.faults import Answer, answer_refusal
 from api.scim.memberships import apply_steps, read_steps
 from api.scim.provider import describe
@@ -50,6 +51,10 @@ def answer(storage: PushStorage, request: ScimRequest, event_id: str) -> Answer:
 def _handle(storage: PushStorage, request: ScimRequest) -> ScimResponse:
     if b"\0" in request.body or b"\\u0000" in request.body:
         raise InvalidValueException(detail="NUL is no character of any value")
+    if "\0" in request.path:
+        raise NotFoundException(detail="There is no such resource")
+    if request.method == "PATCH":
+        check_size(request.body)
     segments = request.path.strip("/").split("/")
     plain = not {"attributes", "excludedAttributes"} & request.query.keys()
     if request.method == "PATCH" and len(segments) == 2 and segments[0].lower() == "groups" and plain:

@@ -1,10 +1,25 @@
-"""What providers write otherwise than RFC 7644 does and scim2-models does not know yet, put into its words."""
+"""PATCH before scim2-models reads it: no more of it than can be done, and in its words what providers write otherwise than RFC 7644 does."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import msgspec
+from scim2_models import InvalidPathException, InvalidValueException
+
+from api.scim.limits import LONGEST_PATH, MOST_OPERATIONS
+
+
+def check_size(body: bytes) -> None:
+    """Refuse a PATCH of too many operations, or with a path too long, before anything costly is done with it.
+
+    Raises InvalidValueException, InvalidPathException.
+    """
+    operations = [one for listed in _operations(_decoded(body)).values() for one in listed]
+    if len(operations) > MOST_OPERATIONS:
+        raise InvalidValueException(detail=f"A PATCH has at most {MOST_OPERATIONS} operations")
+    if any(len(path) > LONGEST_PATH for one in operations if isinstance(one, dict) for path in _paths(one)):
+        raise InvalidPathException(detail=f"A path has at most {LONGEST_PATH} characters")
 
 
 def spread(body: bytes) -> bytes:
@@ -12,15 +27,30 @@ def spread(body: bytes) -> bytes:
     operation of its own: as a key it would name nothing. Anything else is returned as it came, for others to judge."""
     if b"[type eq" not in body.lower():
         return body
+    said = _decoded(body)
+    operations = {name: [part for one in listed for part in _parts(one)] for name, listed in _operations(said).items()}
+    return json.dumps({**said, **operations}).encode() if operations else body
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    """Return what a body says, nothing where it cannot be read. Not by msgspec: scim2-models reads NaN too, and would be told nothing of it."""
     try:
-        said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body
-    name = next((name for name in said if name.lower() == "operations"), None) if isinstance(said, dict) else None
-    if name is None or not isinstance(said[name], list):
-        return body
-    said[name] = [part for operation in said[name] for part in _parts(operation)]
-    return msgspec.json.encode(said)
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _operations(said: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return the operations, by the name they stand under in whatever case."""
+    return {name: value for name, value in said.items() if name.lower() == "operations" and isinstance(value, list)}
+
+
+def _paths(operation: dict[str, Any]) -> list[str]:
+    """Return what may be read as a path: `path`, and the keys of a value."""
+    said = [value for name, value in operation.items() if name.lower() == "path" and isinstance(value, str)]
+    keys = [list(value) for name, value in operation.items() if name.lower() == "value" and isinstance(value, dict)]
+    return said + [key for one in keys for key in one]
 
 
 def _parts(operation: Any) -> list[Any]:

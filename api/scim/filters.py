@@ -21,6 +21,7 @@ from scim2_models.path import (
 from scim2_models.path.expressions import STRING_OPERATORS
 from scim2_server.utils import parametrize
 
+from api.scim.texts import NO_TEXT, is_text
 from sync.store import pushedsearch as store
 from sync.store.folding import fold
 
@@ -155,6 +156,8 @@ def _plain(column: str, op: CompareOperator, value: store.Value) -> store.Condit
         return store.Either()
     if value is not None and isinstance(value, str) == (column in _NO_TEXTS):
         raise InvalidFilterException(detail="An attribute is compared with a value of another type")
+    if isinstance(value, str) and not is_text(value):
+        raise InvalidFilterException(detail=NO_TEXT)
     return store.Compare(column, op.value, value)
 
 

@@ -1,4 +1,4 @@
-"""How much a provider may send, and how long it waits (docs/scim-push.md says the same)."""
+"""How much a provider may send, and how long it waits (docs/scim-protocol.md says the same)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ LONGEST_FILTER = 2048
 
 LONGEST_TEXT = 500
 """Characters of what is looked up: names, ids, addresses. More does not fit into an index of every database."""
+
+LONGEST_PATH = 1000
+"""Characters of a path in a PATCH."""
+
+LARGEST_KEPT = 64 << 10
+"""Octets of what is kept of a user, or of a group without its members, as JSON: a list holds two hundred of them."""
+
+MOST_OPERATIONS = 1000
+"""Operations in one PATCH: others wait for the transaction that does them."""
 
 MOST_RESULTS = 200
 """Resources in one list."""

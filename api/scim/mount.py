@@ -3,16 +3,20 @@ when the first provider comes, for it is heavy."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, Semaphore, fail_after, to_thread
 
 from api.auth.admitting import Caller, admit_source
 from api.desk import Desk
 from api.errors import Refusal, refuse
 from api.scim.faults import Answer, answer_refusal
-from api.scim.limits import LARGEST_BODY, LARGEST_GROUP
+from api.scim.limits import LARGEST_BODY, LARGEST_GROUP, PATIENCE_MS
+from sync.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from scim2_server.requests import ScimRequest
@@ -21,6 +25,7 @@ PREFIX = "/scim/v2"
 _OPEN = "ServiceProviderConfig"
 """What needs no token (RFC 7644 section 4)."""
 _ENDPOINTS = {name.lower(): name for name in ("Users", "Groups", _OPEN, "ResourceTypes", "Schemas", "Bulk", "Me")}
+_PARAMETERS = {name.lower(): name for name in ("attributes", "excludedAttributes", "filter", "startIndex", "count")}
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -34,8 +39,8 @@ class ScimMount:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._reads = CapacityLimiter(2)
-        self._writes = CapacityLimiter(2)
+        self._reads, self._writes = Semaphore(2), Semaphore(2)
+        self._threads = CapacityLimiter(4)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -62,8 +67,8 @@ class ScimMount:
         reads = scope["method"] == "GET" or rest.endswith(".search")
         if not reads:
             _note_write(scope, source, rest)
-        limiter = self._reads if reads else self._writes
-        answer = await to_thread.run_sync(self._work, scope, source, rest, body, reads, event_id, limiter=limiter)
+        async with _turn(self._reads if reads else self._writes) as left_ms:
+            answer = await to_thread.run_sync(self._work, scope, source, rest, body, reads, event_id, left_ms, limiter=self._threads)
         if answer.created:
             scope["state"]["target"] = {"id": answer.created}
         return answer
@@ -74,14 +79,29 @@ class ScimMount:
         except Refusal as refusal:
             raise self._desk.slow_down(refusal, self._desk.client(scope)) from None
 
-    def _work(self, scope: Any, source: str, rest: str, body: bytes, reads: bool, event_id: str) -> Answer:
+    def _work(self, scope: Any, source: str, rest: str, body: bytes, reads: bool, event_id: str, left_ms: int) -> Answer:
         """Runs on a thread."""
         from api.scim.answering import answer
         from api.scim.storage import PushStorage
 
         context = self._desk.context
-        storage = PushStorage(context.store, source, context.applied, reads=reads)
+        storage = PushStorage(context.store, source, context.applied, reads=reads, patience_ms=left_ms)
         return answer(storage, _request(scope, f"{context.settings.public_url}{PREFIX}/{source}", rest, body), event_id)
+
+
+@asynccontextmanager
+async def _turn(turns: Semaphore) -> AsyncIterator[int]:
+    """Wait for one's turn, and yield how long may still be waited for the store (ms), whoever queues before it. Raises StoreUnavailable."""
+    began = monotonic()
+    try:
+        with fail_after(PATIENCE_MS / 1000):
+            await turns.acquire()
+    except TimeoutError:
+        raise StoreUnavailable("store_unavailable", "Pushes wait for others that wait for the store.", "") from None
+    try:
+        yield max(1, PATIENCE_MS - int((monotonic() - began) * 1000))
+    finally:
+        turns.release()
 
 
 def _spelt(path: str) -> str:
@@ -111,12 +131,20 @@ async def _read_body(scope: Any, receive: Any, most: int) -> bytes:
 def _request(scope: Any, url: str, rest: str, body: bytes) -> ScimRequest:
     from scim2_server.requests import ScimRequest
 
-    try:
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100))
-    except ValueError:
-        query = {}
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-    return ScimRequest(method=scope["method"], base_url=url, path="/" + rest, query=query, headers=headers, body=body)
+    return ScimRequest(method=scope["method"], base_url=url, path="/" + rest, query=_query(scope), headers=headers, body=body)
+
+
+def _query(scope: Any) -> dict[str, str]:
+    """Return the parameters. Raises Refusal for what could be read in two ways: a filter that is left out would find everybody."""
+    try:
+        said = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        raise Refusal(400, "malformed_request", "A request has at most 100 parameters.") from None
+    known = [(_PARAMETERS[name.lower()], value) for name, value in said if name.lower() in _PARAMETERS]
+    if len(query := dict(known)) < len(known):
+        raise Refusal(400, "malformed_request", "A parameter is said twice.")
+    return {**dict(said), **query}
 
 
 def _note_write(scope: Any, source: str, rest: str) -> None:

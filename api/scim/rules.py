@@ -43,8 +43,9 @@ class PushRules(ScimService):
         return self.resource_response(self.publish(base_url, resource), Context.RESOURCE_REPLACEMENT_RESPONSE, response_parameters)
 
     def read_search(self, resource_types: list[ResourceType], payload: Any) -> tuple[SearchRequest[Any], Any]:
-        asked = payload.get("filter") if isinstance(payload, dict) else None
-        if isinstance(asked, str) and (len(asked) > LONGEST_FILTER or "\0" in asked):
+        said = payload.items() if isinstance(payload, dict) else ()
+        filters = [value for name, value in said if name.lower() == "filter" and isinstance(value, str)]
+        if any(len(one) > LONGEST_FILTER or "\0" in one for one in filters):
             raise InvalidFilterException(detail=f"A filter has at most {LONGEST_FILTER} characters, none of them NUL")
         return super().read_search(resource_types, payload)
 

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from scim2_models import (
     Context,
+    InvalidValueException,
     Meta,
     NotFoundException,
     PreconditionFailedException,
@@ -21,8 +23,9 @@ from scim2_models import (
 from scim2_server.storage import ScimStorage, SearchPage
 
 from api.scim.filters import compile_filter
-from api.scim.limits import PATIENCE_MS
+from api.scim.limits import LARGEST_KEPT, PATIENCE_MS
 from api.scim.provider import describe
+from api.scim.texts import NO_TEXT
 from sync.errors import Conflict
 from sync.store import pushedsearch
 from sync.store.engine import Store
@@ -36,13 +39,14 @@ _OURS = ("schemas", "id", "meta", "externalId", "members")
 
 
 class PushStorage(ScimStorage):
-    """What one provider has pushed. `reads` = the request changes nothing and needs no write transaction."""
+    """What one provider has pushed. `reads` = the request changes nothing and needs no write transaction; others wait for it `patience_ms`."""
 
-    def __init__(self, store: Store, source: str, applied: Applied = no_change, *, reads: bool = False) -> None:
+    def __init__(self, store: Store, source: str, applied: Applied = no_change, *, reads: bool = False, patience_ms: int = PATIENCE_MS) -> None:
         self._store = store
         self._source = source
         self._applied = applied
         self._reads = reads
+        self._patience_ms = patience_ms
         self._shelf: Shelf | None = None
         self._connection: Any = None
         self.leaves_members = False
@@ -60,7 +64,7 @@ class PushStorage(ScimStorage):
         if self._shelf is not None:
             yield self._shelf
             return
-        opened = self._store.read() if self._reads else self._store.write(within_ms=PATIENCE_MS)
+        opened = self._store.read() if self._reads else self._store.write(within_ms=self._patience_ms)
         with opened as connection:
             self._connection, self._shelf = connection, (shelf := Shelf(connection, self._source, self._store.now()))
             try:
@@ -160,10 +164,17 @@ def _model(resource_type: ResourceType) -> type[Resource[Any]]:
 
 
 def _taken_apart(resource: Resource[Any]) -> tuple[str | None, dict[str, Any], list[dict[str, Any]]]:
-    """Return what has places of its own: the external id, the rest as JSON, the members of a group."""
+    """Return what has places of its own: the external id, the rest as JSON, the members of a group. Raises InvalidValueException."""
     said = resource.model_dump()
     members = [one for one in said.get("members") or () if one.get("value")]
-    return said.get("externalId"), {name: value for name, value in said.items() if name not in _OURS}, members
+    external_id, kept = said.get("externalId"), {name: value for name, value in said.items() if name not in _OURS}
+    try:
+        _, written = msgspec.json.encode((external_id, members)), msgspec.json.encode(kept)
+    except UnicodeEncodeError:
+        raise InvalidValueException(detail=NO_TEXT) from None
+    if len(written) > LARGEST_KEPT:
+        raise InvalidValueException(detail=f"A resource has at most {LARGEST_KEPT} octets")
+    return external_id, kept, members
 
 
 def _check_version(stored: Kept, expected: str | None) -> None:

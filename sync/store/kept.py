@@ -86,10 +86,13 @@ def load_all(connection: Connection, user_ids: Iterable[str]) -> dict[str, Kept]
     return found
 
 
-def active_people(connection: Connection, source: str, now: int) -> int:
-    """Return how many people of `source` are active and not expired."""
-    query = text("select count(*) from \"user\" where source = :source and state = 'active' and (expires_at is null or expires_at > :now)")
-    return int(connection.execute(query, {"source": source, "now": now}).scalar_one())
+def active_people(connection: Connection, source: str, now: int, *, known_since: int) -> int:
+    """Return how many people of `source` are active and not expired, of those who were here by `known_since` (ms)."""
+    query = text(
+        "select count(*) from \"user\" where source = :source and state = 'active' and (expires_at is null or expires_at > :now)"
+        " and created_at <= :known_since"
+    )
+    return int(connection.execute(query, {"source": source, "now": now, "known_since": known_since}).scalar_one())
 
 
 def user_ids(connection: Connection, source: str, external_ids: Iterable[str]) -> frozenset[str]:

@@ -179,6 +179,18 @@ def test_who_is_new_is_not_counted(okta: Provider) -> None:
     okta.world.sync("okta")
 
 
+def test_who_is_new_raises_no_limit(okta: Provider) -> None:
+    """A provider that makes up people cannot thereby take away more of those who were there: a percentage is one of them only."""
+    ids = old_hands(okta, 4)
+    okta.guard(max_removed=1, max_removed_percent=25)
+    for number in range(20):
+        okta.post(f"decoy{number}")
+    okta.delete(ids[0])
+    okta.delete(ids[1])
+    assert state_of(okta.world, "p0@corp.example") == "missing" and state_of(okta.world, "p1@corp.example") == "active"
+    assert "2 people of 3 would" in (hold_of(okta) or pytest.fail("nothing is held")).why
+
+
 def test_keys_follow_pushed_groups(okta: Provider) -> None:
     """Who joins an issuing group, named by id, display name or the provider's own id, is issued a key in that commit, and loses it by leaving."""
     world = okta.world

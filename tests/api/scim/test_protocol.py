@@ -220,6 +220,28 @@ def test_bad_bodies(okta: Idp, body: bytes) -> None:
     assert [okta.send(method, path, body).status_code for method, path in paths] == [400] * 3
 
 
+HALF = "\\ud800"
+"""Half of a surrogate pair, as JSON may write it; in a filter or path it is written so inside a text that is none the wiser."""
+
+
+@pytest.mark.parametrize("half", [HALF, "\\udfff"])
+def test_half_a_character_is_refused(okta: Idp, half: str) -> None:
+    """4, 9: what no database could keep or compare is a 400 wherever it stands, and an id with NUL is nobody's."""
+    user, group = okta.user(), okta.group("a")
+    path, others = f"/Users/{user['id']}", f"/Groups/{group['id']}"
+    for asked in (f'userName eq "{half}"', f'emails[type eq "{half}"]', 'userName eq "\\u0000"', 'emails.value co "\\u0000"'):
+        answer = okta.http.get(f"{okta.url}/Users", params={"filter": asked})
+        assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidFilter"), asked
+    quoted = f'emails[type eq "{half}"].value'
+    again = op("add", f'roles[type eq "{half}"].value', "x")
+    for operation in (op("add", quoted, "a@example.com"), op("add", None, {quoted: "b@example.com"}), again):
+        assert okta.patch(path, operation).status_code == 400, operation
+    assert okta.patch(others, op("add", f'members[value eq "{half}"].display', "x")).status_code == 400
+    assert (okta.get(path), okta.get(others)) == (user, group)
+    assert [okta.send(method, "/Users/a%00").status_code for method in ("GET", "DELETE")] == [404, 404]
+    assert okta.patch("/Groups/%2500", op("add", "members", [{"value": "x"}])).status_code == 404
+
+
 def test_a_body_that_is_no_json(okta: Idp) -> None:
     """Of another type it is a 415; without a type it is taken for JSON (RFC 7644 section 3.8)."""
     assert okta.send("POST", "/Users", b"<user/>", content_type="text/xml").status_code == 415
