@@ -18,15 +18,13 @@ from tests.sync.world import World
 
 OKTA = '\n[[source]]\nname = "okta"\nkind = "scim-push"\n'
 USER = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "ann", "emails": [{"value": "ann@corp.example", "type": "work"}]}
-FALSE = {
-    "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
-    "Operations": [{"op": "Replace", "path": "active", "value": "False"}],
-}
+FALSE = [{"op": "Replace", "path": "active", "value": value} for value in ("False", "false", False)]
+FALSE += [{"op": "replace", "value": {"active": value}} for value in ("False", False)]
 
 
 def test_what_is_pushed_is_what_the_next_lookup_answers(tmp_path: Path) -> None:
     """A token, a POST, a lookup with a key, a PATCH to inactive, a lookup without one; the run of that minute; and a run over everything, in a
-    child, when the daemon starts and when its configuration is read again."""
+    child, when the daemon starts and when its configuration is read again (6, 8, 15 and 16 of the acceptance list)."""
     with Responder() as responder:
         installation = Installation(tmp_path, responder)
         installation.configure(http='port = 0\npublic_url = "https://keys.example.com"', sources=(), more=OKTA)
@@ -39,18 +37,32 @@ def test_what_is_pushed_is_what_the_next_lookup_answers(tmp_path: Path) -> None:
             scim = installation.token("scim", source="okta") | {"Content-Type": "application/scim+json"}
             admin = installation.token("admin")
 
-            def keys() -> list[Any]:
-                answer = running.get("/api/users/email/ann@corp.example/virtual-keys", admin)
+            def keys(address: str = "ann@corp.example") -> list[Any]:
+                answer = running.get(f"/api/users/email/{address}/virtual-keys", admin)
                 return [key["is_active"] for key in answer.json()["virtual_keys"]]
+
+            def patch(user_id: str, operation: Any) -> Any:
+                said = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]}
+                answer = httpx.patch(f"{running.url}/scim/v2/okta/Users/{user_id}", json=said, headers=scim, timeout=PATIENCE)
+                assert answer.status_code == 200, answer.text
+                return answer.json()
 
             made = running.post("/scim/v2/okta/Users", scim, USER)
             assert made.status_code == 201, made.text
             assert keys() == [True]
-            patched = httpx.patch(f"{running.url}/scim/v2/okta/Users/{made.json()['id']}", json=FALSE, headers=scim, timeout=PATIENCE)
-            assert patched.status_code == 200, patched.text
+            ann = made.json()["id"]
+            for operation in FALSE:
+                assert (patch(ann, operation)["active"], keys()) == (False, [False]), operation
+                assert (patch(ann, {"op": "replace", "path": "active", "value": True})["active"], keys()) == (True, [True])
+            bob = running.post("/scim/v2/okta/Users", scim, {"schemas": USER["schemas"], "userName": "bob"}).json()["id"]
+            patch(bob, {"op": "Add", "path": 'emails[type eq "work"].value', "value": "Bob@Corp.EXAMPLE"})
+            assert keys("bob@corp.example") == keys("BOB@corp.example") == [True]
+            assert httpx.delete(f"{running.url}/scim/v2/okta/Users/{ann}", headers=scim, timeout=PATIENCE).status_code == 204
             assert keys() == [False]
-            run = installation.runs()[0]
-            assert (run.trigger, run.mode, run.counts["added"], run.counts["disabled"]) == ("push", "push", 1, 1)
+            again = running.post("/scim/v2/okta/Users", scim, USER)
+            assert (again.status_code, again.json()["id"] != ann, keys()) == (201, True, [False])
+            run = next(run for run in installation.runs() if run.counts["missing"])
+            assert (run.trigger, run.mode) == ("push", "push")
             running.tell(signal.SIGHUP)
             assert installation.ended_runs(3)[0].mode == "incremental"
 
