@@ -19,6 +19,7 @@ from sync.store.engine import Store
 from sync.store.holders import settle
 from sync.store.keeping import Keeper
 from sync.store.keys import read_key
+from sync.store.pushedkeeping import Shelf
 from sync.vault import Mint, Vault
 
 
@@ -54,6 +55,11 @@ _AWAY = ("active", "disabled", "missing", "removed")
 
 _GIVEN = ("key.issued", "key.imported", "token.issued", "user.adopted", "address.given")
 """What an admin did that a backup made before does not know, and that nobody but an admin can do again."""
+
+_IS_PUSHED = text(
+    'select 1 from virtual_key k join "user" u on u.id = k.user_id'
+    " join pushed_user p on p.source = u.source and p.id = u.external_id where k.id = :id"
+)
 
 _ORDER = ("user.blocked", "user.away", "key.disabled", "key.expiry", "key.rotated", "key.deleted", "token.revoked", "user.erased")
 
@@ -121,12 +127,30 @@ def _away(means: Means, told: Told) -> str:
         for _ in settle(connection, now, frozenset()):
             pass
         keeper.refresh_emails()
-    return f"{state}, until the directory shows them"
+        is_pushed = _take_back(Shelf(connection, user.source, now), user.external_id, state)
+    return f"{state}, until {'the provider pushes them again' if is_pushed else 'the directory shows them'}"
+
+
+def _take_back(shelf: Shelf, external_id: str, state: str) -> bool:
+    """Let what a provider had pushed about somebody say so too: no read asks the provider, and the backup would bring them to life. Tell whether
+    they were pushed at all."""
+    pushed = shelf.user(external_id)
+    if pushed is None:
+        return False
+    if state == "disabled":
+        shelf.change_user(external_id, pushed.external_id, {**pushed.resource, "active": False})
+    else:
+        shelf.delete_user(external_id)
+    return True
 
 
 def _switch_off(means: Means, told: Told) -> str:
-    key = keychanges.change(means.store, told.key_id or "", keychanges.Wanted(is_active=False), keychanges.Stamp(_by(told)))
-    return f"disabled the key {key.name}"
+    """Switch a key off, and for good if its user is pushed: the groups of the backup are no evidence that a sync may go by."""
+    with means.store.read() as connection:
+        was_pushed = connection.execute(_IS_PUSHED, {"id": told.key_id}).first() is not None
+    by = f"restore:{told.by}" if was_pushed else _by(told)
+    key = keychanges.change(means.store, told.key_id or "", keychanges.Wanted(is_active=False), keychanges.Stamp(by))
+    return f"disabled the key {key.name}" + (", until an admin enables it" if was_pushed else "")
 
 
 def _let_expire(means: Means, told: Told) -> str:

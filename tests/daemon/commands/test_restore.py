@@ -18,11 +18,12 @@ from daemon.commands.restoring import Restored, interrupted, restore
 from daemon.config import load
 from daemon.relay import refuse_older, relay
 from sync.errors import RosterError, StoreUnavailable
-from sync.settings import Secret
+from sync.settings import Policy, Secret
 from sync.store import forgetting, keychanges, nodes, people, restoring, runs, sources, tokens
 from sync.store.backup import backup
 from sync.store.engine import open_store
 from tests.daemon.commands.place import Place
+from tests.sync.provider import Provider
 from tests.sync.world import World
 
 SETTINGS = ApiSettings("rosterd", "rosterd", (Secret("s" * 48),))
@@ -131,6 +132,36 @@ def test_what_ended_since_stays_ended(company: Company) -> None:
     company.tell()
     assert "store.restored" in company.audit.read_text()
     refuse_older(world.store, company.audit)
+
+
+def test_what_was_pushed_since_stays_ended(company: Company) -> None:
+    """Nobody can be asked about whom a provider had pushed: who was deactivated, deleted or taken out of a group since is so after the restore, after
+    the run over everything too, and after a push about somebody else."""
+    world = company.world
+    world.policies = [Policy("ai", ("ai",), ("okta",))]
+    okta = Provider(world)
+    ids = {name: okta.post(name, f"{name}@corp.example") for name in ("off", "gone", "left", "here")}
+    group = okta.group("ai", *ids.values())
+    company.backup.unlink()
+    backup(world.store, company.backup)
+    okta.patch(ids["off"], active=False)
+    okta.delete(ids["gone"])
+    okta.leave(group, ids["left"])
+
+    def working() -> set[str]:
+        return {name for name in ids if any(is_active for _, is_active in world.keys(f"{name}@corp.example"))}
+
+    assert working() == {"here"}
+    company.tell()
+    company.restore()
+    world.declare()
+    assert world.sync("okta").state == "succeeded"
+    assert working() == {"here"}
+    okta.patch(ids["here"], title="x")
+    assert okta.resources() == {ids["off"]: False, ids["left"]: True, ids["here"]: True}
+    assert working() == {"here"}
+    okta.patch(ids["off"], active=True)
+    assert working() == {"here", "off"}
 
 
 def test_a_held_read_confirms_nothing(company: Company) -> None:
