@@ -44,6 +44,7 @@ def test_twenty_at_once_create_one_user(okta: Idp) -> None:
     assert sorted(made) == [201] + [409] * 19
 
 
+@pytest.mark.sqlite
 def test_a_change_of_a_large_group_is_no_more_work(okta: Idp, world: Pushed) -> None:
     """14: one who joins or leaves, and the group without its members, cost the store the same in a group of five thousand as in one of fifty,
     and nobody else is lost; `make bench` says how long they take."""
