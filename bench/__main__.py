@@ -2,7 +2,7 @@
 
 Prints a table and writes bench/results/latest.json. Ratios count; seconds depend on the machine. A wrong count fails, a slow one never does.
 BENCH_PEOPLE = how many people (100000), BENCH_LOOKUPS = how many lookups (20000), BENCH_PAGE = page size (1000), BENCH_SCIM = how many users of a
-SCIM provider (10000), BENCH_PARTS = which parts ("readers syncs lookups scim"; lookups need syncs).
+SCIM provider (10000), BENCH_PARTS = which parts ("readers syncs lookups scim push"; lookups need syncs).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from bench.installation import Installation
 from bench.load import Load, ask
 from bench.measure import Failed, Measured, measure, peak_of
+from bench.push import measure_push
 from bench.readers import ATTRIBUTES, FILTER, LDAP3_READER, OUR_READER, PYTHON_LDAP, PYTHON_LDAP_READER, ldapsearch, reader
 from bench.scim import measure_scim
 from tests.servers.slapd import Slapd
@@ -27,7 +28,7 @@ from tests.servers.slapd import Slapd
 PEOPLE = int(os.environ.get("BENCH_PEOPLE", "100000"))
 LOOKUPS = int(os.environ.get("BENCH_LOOKUPS", "20000"))
 PAGE = int(os.environ.get("BENCH_PAGE", "1000"))
-PARTS = set(os.environ.get("BENCH_PARTS", "readers syncs lookups scim").split())
+PARTS = set(os.environ.get("BENCH_PARTS", "readers syncs lookups scim push").split())
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -54,29 +55,37 @@ class Table:
 def main() -> None:
     """Measure everything, print it, write it."""
     with tempfile.TemporaryDirectory(prefix="rosterd-bench-") as name:
-        folder = Path(name)
-        print(f"{PEOPLE} people with two addresses each, pages of {PAGE}, OpenLDAP on loopback; loading …", flush=True)
-        (folder / "slapd").mkdir()
-        with Slapd(folder / "slapd").prepare() as slapd:
-            slapd.add_people(PEOPLE)
-            slapd.start()
-            table = Table()
-            (folder / "rosterd").mkdir()
-            installation = Installation(folder / "rosterd", slapd, PAGE)
-            floor = measure_floor(table, slapd, folder)
-            if "readers" in PARTS:
-                measure_readers(table, slapd, folder, floor)
-            if "syncs" in PARTS:
-                measure_syncs(table, slapd, installation, floor)
-            if "lookups" in PARTS:
-                measure_lookups(table, installation)
+        folder, table = Path(name), Table()
+        if PARTS & {"readers", "syncs", "lookups"}:
+            measure_directory(table, folder)
         if "scim" in PARTS:
             (folder / "scim").mkdir()
             for what, done in measure_scim(folder / "scim"):
                 table.add(what, done.seconds, done.peak)
+        if "push" in PARTS:
+            (folder / "push").mkdir()
+            measure_push(folder / "push", table.add_load)
     RESULTS.mkdir(exist_ok=True)
     facts = {"people": PEOPLE, "lookups": LOOKUPS, "page": PAGE, "python": platform.python_version(), "cores": os.cpu_count(), "rows": table.rows}
     (RESULTS / "latest.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def measure_directory(table: Table, folder: Path) -> None:
+    """Measure whatever needs a directory: reading it, syncs of it, lookups of its people."""
+    print(f"{PEOPLE} people with two addresses each, pages of {PAGE}, OpenLDAP on loopback; loading …", flush=True)
+    (folder / "slapd").mkdir()
+    with Slapd(folder / "slapd").prepare() as slapd:
+        slapd.add_people(PEOPLE)
+        slapd.start()
+        (folder / "rosterd").mkdir()
+        installation = Installation.of_slapd(folder / "rosterd", slapd, PAGE)
+        floor = measure_floor(table, slapd, folder)
+        if "readers" in PARTS:
+            measure_readers(table, slapd, folder, floor)
+        if "syncs" in PARTS:
+            measure_syncs(table, slapd, installation, floor)
+        if "lookups" in PARTS:
+            measure_lookups(table, installation)
 
 
 def measure_floor(table: Table, slapd: Slapd, folder: Path) -> Measured:

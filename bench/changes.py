@@ -37,7 +37,7 @@ def measure_size(people: int) -> float:
             slapd.add_people(people)
             slapd.start()
             slapd.modify(slapd.suffix, description="loaded")
-            installation = Installation(folder / "rosterd", slapd, 1000)
+            installation = Installation.of_slapd(folder / "rosterd", slapd, 1000)
             installation.sync("--full")
             full, _ = installation.sync("--full")
             runs = [_round(slapd, installation, people, number) for number in range(ROUNDS)]

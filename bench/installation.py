@@ -25,12 +25,15 @@ CONFIG = """\
 url = "sqlite:///rosterd.db"
 [http]
 port = {port}
+public_url = "https://keys.example.com"
 [auth]
 secret_file = "jwt.secret"
 [keys]
 encryption_key_file = "vault.keys"
 [[keys.issue]]
 name = "default"
+{tables}"""
+LDAP = """\
 [[source]]
 name = "corp"
 kind = "ldap"
@@ -47,15 +50,21 @@ every = "24h"
 
 
 class Installation:
-    """One rosterd that reads one slapd."""
+    """One rosterd with the sources, policies and other tables that `tables` holds (TOML)."""
 
-    def __init__(self, folder: Path, slapd: Slapd, page_size: int) -> None:
+    def __init__(self, folder: Path, tables: str) -> None:
         self.folder, self.port = folder, free_port()
         self._secret("jwt.secret", secrets.token_urlsafe(48))
         self._secret("vault.keys", base64.b64encode(os.urandom(32)).decode())
-        self._secret("ldap.password", slapd.password)
-        settings = {"port": self.port, "url": slapd.url, "bind_dn": slapd.bind_dn, "base": slapd.base, "page_size": page_size}
-        (folder / "config.toml").write_text(CONFIG.format(**settings))
+        (folder / "config.toml").write_text(CONFIG.format(port=self.port, tables=tables))
+
+    @classmethod
+    def of_slapd(cls, folder: Path, slapd: Slapd, page_size: int) -> Installation:
+        """Return one that reads one slapd."""
+        settings = {"url": slapd.url, "bind_dn": slapd.bind_dn, "base": slapd.base, "page_size": page_size}
+        installation = cls(folder, LDAP.format(**settings))
+        installation._secret("ldap.password", slapd.password)
+        return installation
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of `rosterd ARGUMENTS`."""
@@ -70,9 +79,10 @@ class Installation:
             raise Failed(f"the sync ended as {run['state']}: {run.get('error')}")
         return done, run
 
-    def token(self, role: str) -> str:
+    def token(self, role: str, *options: str) -> str:
         """Return a new token."""
-        return subprocess.run(self.command("token", "issue", "--role", role), check=True, capture_output=True, text=True).stdout.strip()
+        command = self.command("token", "issue", "--role", role, *options)
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     @contextmanager
     def serving(self) -> Iterator[tuple[int, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.measure import Failed
@@ -20,6 +20,12 @@ class Load:
     rate: float
     p50: float
     p99: float
+
+    @classmethod
+    def of(cls, took: Iterable[float], passed: float) -> Load:
+        """Return what these seconds of single answers amount to, all given within `passed` seconds."""
+        ordered = sorted(took)
+        return cls(len(ordered) / passed, ordered[len(ordered) // 2] * 1000, ordered[len(ordered) * 99 // 100] * 1000)
 
 
 def ask(
@@ -42,9 +48,7 @@ async def _ask(
     await asyncio.gather(
         *(_connection(port, request, expected, numbers, took, lambda: stop() or time.perf_counter() > until) for _ in range(connections))
     )
-    passed = time.perf_counter() - began
-    took.sort()
-    return Load(len(took) / passed, took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000)
+    return Load.of(took, time.perf_counter() - began)
 
 
 def _paced(count: int, pace: float) -> Iterator[tuple[int, float]]:
@@ -62,7 +66,7 @@ async def _connection(
         for number, not_before in numbers:
             if (early := not_before - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
-            began = time.perf_counter()
+            began = time.perf_counter() if early > 0 or not not_before else not_before  # who had to wait for their turn waited for us
             writer.write(request(number))
             head = await reader.readuntil(b"\r\n\r\n")
             body = await reader.readexactly(_length(head))

@@ -12,10 +12,13 @@ from scim2_models import (
     Filter,
     Pagination,
     Patch,
+    PatchOp,
     Reference,
     ResourceType,
+    ResponseParameters,
     ScimPolicy,
     ScimProvider,
+    SearchRequest,
     ServiceProviderConfig,
     Sort,
 )
@@ -32,6 +35,10 @@ POLICY = ScimPolicy(
     unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
 )
 """What Entra ID and Okta send beside the RFC is understood; attributes that we do not know are left out."""
+
+
+_KEPT = [message[model] for message in (PatchOp, ResponseParameters, SearchRequest) for model in (User[EnterpriseUser], Group)]  # type: ignore[index]
+"""The forms of the messages about our resources. Nobody else holds on to them, and building one anew takes longer than all else that a request needs."""
 
 
 @cache

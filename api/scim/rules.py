@@ -36,6 +36,12 @@ class PushRules(ScimService):
         patched = super().apply_patch(current, patch_op, conditions)
         return None if patched is None else _check(patched)
 
+    def publish(self, base_url: str, resource: Resource[Any]) -> Resource[Any]:
+        """Say where a resource is, in place: each was made for this request alone, and none refers to others by URLs."""
+        assert resource.meta is not None and resource.id is not None
+        resource.meta.location = self.resource_location(base_url, self.get_resource_type_of(resource), resource.id)
+        return resource
+
     def patch_response(self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]) -> ScimResponse:
         """Users are answered whole, for providers look whether their change arrived; groups with 204, for they are long."""
         if resource.meta is None or resource.meta.resource_type != "User":

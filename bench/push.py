@@ -1,0 +1,160 @@
+"""Ten thousand pushed users: what lookups take while their provider pushes, 25 requests a second or without pause, and what each push takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from bench.installation import Installation
+from bench.load import Load, ask
+from bench.measure import Failed
+from bench.pushes import CLIENTS, PATCH, Asked, Mix, Pusher
+from sync.settings import StoreSettings
+from sync.store.engine import open_store
+from sync.store.pushedkeeping import Shelf
+
+USERS = int(os.environ.get("BENCH_PUSHED", "10000"))
+SECONDS = float(os.environ.get("BENCH_PUSH_SECONDS", "60"))
+RATE, LOOKUPS = 25, 200
+"""Pushes and lookups a second."""
+SOURCE = "okta"
+TABLES = """\
+[[keys.issue]]
+name = "group"
+groups = ["Half of them"]
+[[source]]
+name = "okta"
+kind = "scim-push"
+[source.guard]
+max_removed_total = 100000
+max_removed_percent = 100
+max_disabled = 100000
+"""
+TWO_DAYS = 2 * 86_400_000
+
+
+def measure_push(folder: Path, add: Callable[..., None]) -> None:
+    """Measure all of it; `add(what, load, p99_ratio=…)` takes each row. Raises Failed for any wrong status or answer, of pushes and of lookups."""
+    installation = Installation(folder, TABLES)
+    facts = _lay(installation)
+    lookup, admin = installation.token("lookup"), installation.token("admin")
+    facts |= {"token": installation.token("scim", "--source", SOURCE, "--ttl", "1h"), "source": SOURCE}
+
+    def find(number: int) -> bytes:
+        path = f"/api/users/email/p{number * 7919 % (USERS // 2)}@example.com/virtual-keys"
+        return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {lookup}\r\n\r\n".encode()
+
+    with installation.serving():
+        _wait_until_quiet(installation, admin)
+        _Provider(installation.port, {**facts, "turn": 0}, 3, RATE).ended()  # the SCIM libraries are loaded by the first push
+        ask(installation.port, find, b"sk-bf-", count=500)
+        idle = ask(installation.port, find, b"sk-bf-", count=int(SECONDS / 4 * LOOKUPS), pace=LOOKUPS)
+        add(f"pushed: lookups, {LOOKUPS}/s, no push", idle)
+        loads = ((f"{RATE} pushes/s", RATE, SECONDS, 100), (f"{CLIENTS} clients pushing", 0, SECONDS / 4, 100 + int(SECONDS * 4)))
+        for what, rate, seconds, turn in loads:
+            provider = _Provider(installation.port, {**facts, "turn": turn}, seconds, rate)
+            busy = ask(installation.port, find, b"sk-bf-", count=int(seconds * LOOKUPS), pace=LOOKUPS)
+            said = provider.ended()
+            add(f"pushed: lookups during {what}", busy, p99_ratio=busy.p99 / idle.p99)
+            for kind, took in said["kinds"].items():
+                add(f"    of the pushes: {kind}", Load.of(took, said["seconds"]))
+            _check_keys(installation, admin, facts, turn, len(said["kinds"]["DELETE"]))
+        for asked in _group_requests(facts):
+            add(f"    alone: {asked[0].kind}", asyncio.run(_one_by_one(installation.port, facts, asked)))
+
+
+class _Provider:
+    """`bench.pushes` in a process of its own."""
+
+    def __init__(self, port: int, facts: dict[str, Any], seconds: float, rate: float) -> None:
+        command = [sys.executable, "-m", "bench.pushes", str(port), str(seconds), str(rate)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(facts))
+        self._process.stdin.close()
+        self._process.stdin = None
+
+    def ended(self) -> dict[str, Any]:
+        """Wait for its end and return what it says. Raises Failed."""
+        output, _ = self._process.communicate(timeout=SECONDS + 60)
+        if self._process.returncode:
+            raise Failed("the provider that pushes ended badly")
+        said: dict[str, Any] = json.loads(output)
+        if said["wrong"]:
+            raise Failed(f"pushes were answered wrongly: {said['statuses']} {said['wrong']}")
+        return said
+
+
+def _lay(installation: Installation) -> dict[str, Any]:
+    """Push users and a group of half of them straight into the store, two days ago; sync; return their ids."""
+    installation.sync()  # a first run declares the source
+    store = open_store(StoreSettings(f"sqlite:///{installation.folder / 'rosterd.db'}"))
+    with store.write() as connection:
+        shelf = Shelf(connection, SOURCE, store.now() - TWO_DAYS)
+        ids = [shelf.add_user(f"x-{place}", _user(place)) for place in range(USERS)]
+        group = shelf.add_group("x-half", {"displayName": "Half of them"}, [{"value": one} for one in ids[: USERS // 2]])
+    _, run = installation.sync("--full")
+    if (found := run["counts"]["keys_issued"]) != USERS + USERS // 2:
+        raise Failed(f"{found} keys were issued for {USERS} pushed users and half of them once more")
+    with store.write() as connection:  # whoever is new is not weighed
+        connection.execute(text('update "user" set created_at = created_at - :long'), {"long": TWO_DAYS})
+    store.close()
+    return {"users": ids, "group": group}
+
+
+def _user(place: int) -> dict[str, Any]:
+    name = f"p{place}@example.com"
+    emails = [{"value": name, "type": "work", "primary": True}, {"value": f"alias.{place}@example.com", "type": "other"}]
+    return {"userName": name, "displayName": f"Person {place}", "name": {"givenName": "P", "familyName": f"Erson {place}"}, "emails": emails,
+            "active": True, "title": "Engineer", "phoneNumbers": [{"value": "1", "type": "work"}]}  # fmt: skip
+
+
+def _wait_until_quiet(installation: Installation, admin: str) -> None:
+    """The daemon looks at what is pushed when it starts."""
+    until = time.perf_counter() + 60
+    while any(run["state"] in ("waiting", "running") for run in installation.get("/api/sync/runs", admin)["runs"]):
+        if time.perf_counter() > until:
+            raise Failed("the daemon's first look does not end")
+        time.sleep(0.2)
+
+
+def _check_keys(installation: Installation, admin: str, facts: dict[str, Any], first: int, turns: int) -> None:
+    """Every deleted user has lost their keys, whoever was made has one, and who comes next is as before."""
+    mix = Mix(facts)
+    for turn in (first, first + turns // 2, first + turns - 1):
+        gone = mix.place_of_deleted(turn)
+        for address, wanted in ((f"p{gone}@example.com", [False]), (f"new{turn}@example.com", [True])):
+            found = installation.get(f"/api/users/email/{address}/virtual-keys", admin)["virtual_keys"]
+            if [key["is_active"] for key in found] != wanted:
+                raise Failed(f"{address} has the keys {[key['is_active'] for key in found]} after the pushes instead of {wanted}")
+
+
+def _group_requests(facts: dict[str, Any]) -> list[list[Asked]]:
+    """Return what concerns the large group: somebody leaves and comes back, and reading it without its people."""
+    path, members, kind = f"/Groups/{facts['group']}", facts["users"][USERS // 2 - 100 : USERS // 2], f"group of {USERS // 2}"
+
+    def patch(op: str, who: str) -> Asked:
+        body = {"schemas": [PATCH], "Operations": [{"op": op, "path": "members", "value": [{"value": who}]}]}
+        return Asked(f"PATCH one of a {kind}", "PATCH", path, 204, body)
+
+    patches = [patch(op, who) for op in ("Remove", "Add") for who in members]
+    read = Asked(f"GET {kind} without members", "GET", f"{path}?excludedAttributes=members", 200, None, lambda said: "members" not in said)
+    return [patches, [read] * 100]
+
+
+async def _one_by_one(port: int, facts: dict[str, Any], all_asked: list[Asked]) -> Load:
+    pusher, began = Pusher(port, facts["token"], facts["source"]), time.perf_counter()
+    for asked in all_asked:
+        await pusher.send(asked, time.perf_counter())
+    if pusher.wrong:
+        raise Failed(f"pushes were answered wrongly: {pusher.wrong}")
+    return Load.of(pusher.took[all_asked[0].kind], time.perf_counter() - began)
