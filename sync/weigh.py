@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -170,9 +171,10 @@ def measure(connection: Connection, source: SourceSettings, now: int, picture: P
     takes = any(loss.what != guard.STATED for loss in picture.losses)
     counts = takes and len(taking) > min(limits.max_removed, limits.max_removed_total)
     people, day_ago = {loss.user_id for loss in picture.losses}, now - holds.DAY_MS
+    known_since = day_ago if source.is_pushed else now
     return Scale(
         settings=limits,
-        active=kept.active_people(connection, source.name, now, known_since=day_ago if source.is_pushed else now) if counts else 0,
+        active=kept.active_people(connection, source.name, now, known_since=known_since, most=_enough(limits, len(taking))) if counts else 0,
         lost=lost,
         stated=holds.lost_lately(connection, source.name, now, stated=True),
         silenced=frozenset(Loss(*item) for item in holds.silenced(connection, source.name)),
@@ -180,6 +182,13 @@ def measure(connection: Connection, source: SourceSettings, now: int, picture: P
         waiting=waiting,
         newcomers=kept.newcomers(connection, people, day_ago) if source.is_pushed and people else frozenset(),
     )
+
+
+def _enough(limits: GuardSettings, losing: int) -> int | None:
+    """Return how many active people suffice for so many to lose something, None where no number does or a human is to be told the whole one."""
+    if losing > limits.max_removed_total or not limits.max_removed_percent:
+        return None
+    return math.ceil(losing * 100 / limits.max_removed_percent) + 1
 
 
 def changed_configuration(source: SourceSettings, facts: SourceFacts) -> str:

@@ -37,8 +37,8 @@ POLICY = ScimPolicy(
 """What Entra ID and Okta send beside the RFC is understood; attributes that we do not know are left out."""
 
 
-_KEPT = [message[model] for message in (PatchOp, ResponseParameters, SearchRequest) for model in (User[EnterpriseUser], Group)]  # type: ignore[index]
-"""The forms of the messages about our resources. Nobody else holds on to them, and building one anew takes longer than all else that a request needs."""
+_KEPT = [message[model] for message in (PatchOp, ResponseParameters, SearchRequest) for model in (User[EnterpriseUser], Group)]
+"""The forms of the messages about our resources. Nobody else holds on to them, and building one takes longer than all else that a request needs."""
 
 
 @cache

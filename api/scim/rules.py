@@ -38,8 +38,7 @@ class PushRules(ScimService):
 
     def publish(self, base_url: str, resource: Resource[Any]) -> Resource[Any]:
         """Say where a resource is, in place: each was made for this request alone, and none refers to others by URLs."""
-        assert resource.meta is not None and resource.id is not None
-        resource.meta.location = self.resource_location(base_url, self.get_resource_type_of(resource), resource.id)
+        resource.meta.location = self.resource_location(base_url, self.get_resource_type_of(resource), resource.id)  # type: ignore[union-attr, arg-type]
         return resource
 
     def patch_response(self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]) -> ScimResponse:

@@ -14,8 +14,9 @@ from sync.store.engine import know_sizes, many
 
 _BIDS = text(
     "select c.matched, c.user_id, c.since, c.is_primary, c.held, c.dropped_at, u.state, s.rank"
-    ' from touched t join claim c on c.matched = t.matched join "user" u on u.id = c.user_id join source s on s.name = u.source'
-    " where t.matched > :after and t.matched <= :upto order by c.matched, c.user_id"
+    # Cross joins, because SQLite keeps to their order: it would read every claim there is for the two addresses of one user.
+    ' from touched t cross join claim c cross join "user" u join source s on s.name = u.source'
+    " where c.matched = t.matched and u.id = c.user_id and t.matched > :after and t.matched <= :upto order by c.matched, c.user_id"
 )
 _UPTO = text("select max(matched) from (select matched from touched where matched > :after order by matched limit 5000) as slice")
 

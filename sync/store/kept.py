@@ -86,13 +86,15 @@ def load_all(connection: Connection, user_ids: Iterable[str]) -> dict[str, Kept]
     return found
 
 
-def active_people(connection: Connection, source: str, now: int, *, known_since: int) -> int:
-    """Return how many people of `source` are active and not expired, of those who were here by `known_since` (ms)."""
-    query = text(
-        "select count(*) from \"user\" where source = :source and state = 'active' and (expires_at is null or expires_at > :now)"
+def active_people(connection: Connection, source: str, now: int, *, known_since: int, most: int | None = None) -> int:
+    """Return how many people of `source` are active and not expired, of those who were here by `known_since` (ms); nobody is counted beyond `most`."""
+    active = (
+        "select 1 from \"user\" where source = :source and state = 'active' and (expires_at is null or expires_at > :now)"
         " and created_at <= :known_since"
     )
-    return int(connection.execute(query, {"source": source, "now": now, "known_since": known_since}).scalar_one())
+    query = text(f"select count(*) from ({active}{'' if most is None else ' limit :most'}) as some")
+    facts = {"source": source, "now": now, "known_since": known_since} | ({} if most is None else {"most": most})
+    return int(connection.execute(query, facts).scalar_one())
 
 
 def user_ids(connection: Connection, source: str, external_ids: Iterable[str]) -> frozenset[str]:

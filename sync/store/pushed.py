@@ -84,10 +84,11 @@ _EMAILS = text(
     "select user_id, value, type, is_primary from pushed_email where source = :source and user_id in :ids order by user_id, position"
 ).bindparams(bindparam("ids", expanding=True, type_=String()))
 _GROUPS = text(
+    # `rest` is never null. Asked for, it keeps SQLite from the index that has all the other columns, and in it from every membership of the source.
     "with recursive up (user_id, group_id) as ("
-    "  select value, group_id from pushed_membership where source = :source and value in :ids"
+    "  select value, group_id from pushed_membership where source = :source and value in :ids and rest is not null"
     "  union"
-    "  select up.user_id, m.group_id from up join pushed_membership m on m.source = :source and m.value = up.group_id"
+    "  select up.user_id, m.group_id from up join pushed_membership m on m.source = :source and m.value = up.group_id and m.rest is not null"
     ") select up.user_id, g.id, g.display_name, g.external_id"
     " from up join pushed_group g on g.source = :source and g.id = up.group_id order by up.user_id, g.id"
 ).bindparams(bindparam("ids", expanding=True, type_=String()))
