@@ -44,11 +44,12 @@ class Table:
         self.rows.append({"what": what, "seconds": round(seconds, 3), "peak_mib": round(peak, 1), "ratio": ratio and round(ratio, 2)})
         print(f"{what:<54}{seconds:>9.2f}{peak:>8.0f}{f'{ratio:8.2f}' if ratio else '':>8}", flush=True)
 
-    def add_load(self, what: str, load: Load, ratio: float | None = None, p99_ratio: float | None = None) -> None:
-        """Add answers of a server."""
+    def add_load(self, what: str, load: Load, ratio: float | None = None, p99_ratio: float | None = None, cores: float | None = None) -> None:
+        """Add answers of a server; `cores` = how many of them it kept busy meanwhile."""
+        more = {name: value for name, value in (("ratio", ratio), ("p99_ratio", p99_ratio), ("cores", cores)) if value}
         self.rows.append({"what": what, "per_second": round(load.rate), "p50_ms": round(load.p50, 3), "p99_ms": round(load.p99, 3)}
-                         | {name: round(value, 2) for name, value in (("ratio", ratio), ("p99_ratio", p99_ratio)) if value})  # fmt: skip
-        ratios = "".join(f"  {name} {value:.2f}" for name, value in (("ratio", ratio), ("p99 ratio", p99_ratio)) if value)
+                         | {name: round(value, 2) for name, value in more.items()})  # fmt: skip
+        ratios = "".join(f"  {name.replace('_', ' ')} {value:.2f}" for name, value in more.items())
         print(f"{what:<44}{load.rate:>8.0f}/s  p50 {load.p50:6.2f} ms  p99 {load.p99:6.2f} ms{ratios}", flush=True)
 
 

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ class Installation:
     """One rosterd with the sources, policies and other tables that `tables` holds (TOML)."""
 
     def __init__(self, folder: Path, tables: str) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self._config = folder, free_port(), folder / "config.toml"
         self._secret("jwt.secret", secrets.token_urlsafe(48))
         self._secret("vault.keys", base64.b64encode(os.urandom(32)).decode())
-        (folder / "config.toml").write_text(CONFIG.format(port=self.port, tables=tables))
+        self._config.write_text(CONFIG.format(port=self.port, tables=tables))
 
     @classmethod
     def of_slapd(cls, folder: Path, slapd: Slapd, page_size: int) -> Installation:
@@ -66,9 +67,21 @@ class Installation:
         installation._secret("ldap.password", slapd.password)
         return installation
 
+    def beside(self) -> Installation:
+        """Return a second daemon on the same store, with a port and an audit file of its own."""
+        other = copy(self)
+        other.port, other._config = free_port(), self.folder / "beside.toml"
+        said = self._config.read_text().replace(f"port = {self.port}\n", f"port = {other.port}\n")
+        other._config.write_text(said + '[audit]\nfile = "beside.jsonl"\n')
+        return other
+
+    @property
+    def _log(self) -> Path:
+        return self._config.with_suffix(".log")
+
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of `rosterd ARGUMENTS`."""
-        return [sys.executable, "-m", "daemon", "--config", str(self.folder / "config.toml"), *arguments]
+        return [sys.executable, "-m", "daemon", "--config", str(self._config), *arguments]
 
     def sync(self, *options: str) -> tuple[Measured, dict[str, Any]]:
         """Run `rosterd sync` in the foreground; return what it took, and its run."""
@@ -88,7 +101,7 @@ class Installation:
     def serving(self) -> Iterator[tuple[int, float]]:
         """Run the daemon; yield its process id and the seconds until it was ready."""
         began = time.perf_counter()
-        with (self.folder / "serve.log").open("wb") as log, subprocess.Popen(self.command("serve"), stdout=log, stderr=log) as process:
+        with self._log.open("wb") as log, subprocess.Popen(self.command("serve"), stdout=log, stderr=log) as process:
             try:
                 while not self._is_ready():
                     if process.poll() is not None or time.perf_counter() - began > 60:
@@ -112,7 +125,7 @@ class Installation:
         self._reload(pid)
 
     def _reload(self, pid: int) -> None:
-        log = self.folder / "serve.log"
+        log = self._log
         before = log.read_text().count("the new configuration is in force")
         os.kill(pid, signal.SIGHUP)
         until = time.perf_counter() + 20

@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
 from bench.installation import Installation
 from bench.load import Load, ask
-from bench.measure import Failed
+from bench.measure import Failed, cpu_of
 from bench.pushes import CLIENTS, PATCH, Asked, Mix, Pusher
 from sync.settings import StoreSettings
 from sync.store.engine import open_store
@@ -53,23 +53,40 @@ def measure_push(folder: Path, add: Callable[..., None]) -> None:
         path = f"/api/users/email/p{number * 7919 % (USERS // 2)}@example.com/virtual-keys"
         return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {lookup}\r\n\r\n".encode()
 
-    with installation.serving():
+    other = installation.beside()
+    with installation.serving() as (pid, _), other.serving() as (other_pid, _):
         _wait_until_quiet(installation, admin)
-        _Provider(installation.port, {**facts, "turn": 0}, 3, RATE).ended()  # the SCIM libraries are loaded by the first push
+        for port, turn in ((installation.port, 0), (other.port, 30)):  # the SCIM libraries are loaded by the first push
+            _Provider(port, {**facts, "turn": turn}, 3, RATE).ended()
         ask(installation.port, find, b"sk-bf-", count=500)
         idle = ask(installation.port, find, b"sk-bf-", count=int(SECONDS / 4 * LOOKUPS), pace=LOOKUPS)
         add(f"pushed: lookups, {LOOKUPS}/s, no push", idle)
-        loads = ((f"{RATE} pushes/s", RATE, SECONDS, 100), (f"{CLIENTS} clients pushing", 0, SECONDS / 4, 100 + int(SECONDS * 4)))
-        for what, rate, seconds, turn in loads:
-            provider = _Provider(installation.port, {**facts, "turn": turn}, seconds, rate)
-            busy = ask(installation.port, find, b"sk-bf-", count=int(seconds * LOOKUPS), pace=LOOKUPS)
+        for phase in (
+            Phase(f"{RATE} pushes/s", installation.port, pid, RATE, SECONDS, 100),
+            Phase("the same to a second daemon", other.port, other_pid, RATE, SECONDS / 4, 400),
+            Phase(f"{CLIENTS} clients pushing", installation.port, pid, 0, SECONDS / 4, 600),
+        ):
+            used, provider = cpu_of(phase.pid), _Provider(phase.port, {**facts, "turn": phase.turn}, phase.seconds, phase.rate)
+            busy = ask(installation.port, find, b"sk-bf-", count=int(phase.seconds * LOOKUPS), pace=LOOKUPS)
             said = provider.ended()
-            add(f"pushed: lookups during {what}", busy, p99_ratio=busy.p99 / idle.p99)
+            cores = (cpu_of(phase.pid) - used) / said["seconds"]
+            add(f"pushed: lookups during {phase.what}", busy, p99_ratio=busy.p99 / idle.p99, cores=cores)
             for kind, took in said["kinds"].items():
                 add(f"    of the pushes: {kind}", Load.of(took, said["seconds"]))
-            _check_keys(installation, admin, facts, turn, len(said["kinds"]["DELETE"]))
+            _check_keys(installation, admin, facts, phase.turn, len(said["kinds"]["DELETE"]))
         for asked in _group_requests(facts):
             add(f"    alone: {asked[0].kind}", asyncio.run(_one_by_one(installation.port, facts, asked)))
+
+
+class Phase(NamedTuple):
+    """Who is pushed to (a port and the process behind it), how often a second (0 = without pause), for how long, from which turn on."""
+
+    what: str
+    port: int
+    pid: int
+    rate: int
+    seconds: float
+    turn: int
 
 
 class _Provider:

@@ -1,4 +1,4 @@
-"""What docs/identity-providers.md promises of products whose validators are not played elsewhere: the first requests of each, as it documents them."""
+"""What docs/identity-providers.md promises of products whose validators are not played elsewhere: the first requests of each."""
 
 from __future__ import annotations
 
