@@ -171,10 +171,10 @@ def measure(connection: Connection, source: SourceSettings, now: int, picture: P
     takes = any(loss.what != guard.STATED for loss in picture.losses)
     counts = takes and len(taking) > min(limits.max_removed, limits.max_removed_total)
     people, day_ago = {loss.user_id for loss in picture.losses}, now - holds.DAY_MS
-    known_since = day_ago if source.is_pushed else now
+    known_since, enough = (day_ago if source.is_pushed else now), enough_people(limits, len(taking))
     return Scale(
         settings=limits,
-        active=kept.active_people(connection, source.name, now, known_since=known_since, most=_enough(limits, len(taking))) if counts else 0,
+        active=kept.active_people(connection, source.name, now, known_since=known_since, most=enough) if counts else 0,
         lost=lost,
         stated=holds.lost_lately(connection, source.name, now, stated=True),
         silenced=frozenset(Loss(*item) for item in holds.silenced(connection, source.name)),
@@ -184,7 +184,7 @@ def measure(connection: Connection, source: SourceSettings, now: int, picture: P
     )
 
 
-def _enough(limits: GuardSettings, losing: int) -> int | None:
+def enough_people(limits: GuardSettings, losing: int) -> int | None:
     """Return how many active people suffice for so many to lose something, None where no number does or a human is to be told the whole one."""
     if losing > limits.max_removed_total or not limits.max_removed_percent:
         return None

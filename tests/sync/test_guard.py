@@ -1,7 +1,10 @@
 """The guard: how much may be taken away without a human."""
 
+import pytest
+
 from sync.guard import Loss, Scale, rule
 from sync.settings import GuardSettings
+from sync.weigh import enough_people
 
 
 def gone(first: int, last: int, what: str = "missing") -> frozenset[Loss]:
@@ -93,3 +96,15 @@ def test_losses_of_a_vanished_group_wait_whatever_the_limit() -> None:
 def test_an_empty_directory_of_ten_has_room_for_ten() -> None:
     """max_removed is a floor for small sources, so one leaver among five is no emergency."""
     assert not rule(gone(0, 1), scale(active=5)).held
+
+
+@pytest.mark.parametrize("percent", [1, 3, 5, 7, 33, 100])
+def test_whoever_is_counted_is_enough(percent: int) -> None:
+    """People are counted only as far as the ruling needs them: so many let these losses through, however many more there are; and a number that is
+    told to somebody, because they are held, is the whole one."""
+    limits = GuardSettings(max_removed=2, max_removed_percent=percent, max_removed_total=150)
+    for losing in range(3, 151):
+        most = enough_people(limits, losing)
+        assert most is not None and Scale(limits, active=most).limit >= losing
+    assert enough_people(limits, 151) is None
+    assert enough_people(GuardSettings(max_removed=2, max_removed_percent=0), 3) is None
