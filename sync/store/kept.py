@@ -87,7 +87,7 @@ def load_all(connection: Connection, user_ids: Iterable[str]) -> dict[str, Kept]
 
 
 def active_people(connection: Connection, source: str, now: int, *, known_since: int, most: int | None = None) -> int:
-    """Return how many people of `source` are active and not expired, of those who were here by `known_since` (ms); nobody is counted beyond `most`."""
+    """Return how many people of `source` are active and not expired, of those who were here by `known_since` (ms); at most `most`."""
     active = (
         "select 1 from \"user\" where source = :source and state = 'active' and (expires_at is null or expires_at > :now)"
         " and created_at <= :known_since"
