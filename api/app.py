@@ -20,9 +20,8 @@ def build(context: ApiContext) -> ASGIApp:
     desk = Desk(context)
     routers = [runs.router, sources.router, users.router, addresses.router, tokens.router, keys.router, health.router]
     checked = Router("/", route_handlers=routers, before_request=check_request)
-    looks = [lookup.look_up_by_email, lookup.look_up_in_governance, lookup.look_up_me]
     app = Litestar(
-        route_handlers=[*looks, checked, jwks.show_jwks, metrics.show_metrics, description.show_openapi, description.show_docs],
+        route_handlers=[*lookup.ROUTES, checked, jwks.show_jwks, metrics.show_metrics, description.show_openapi, description.show_docs],
         state=State({"desk": desk}),
         exception_handlers={Exception: _answer_error},
         response_headers={"Cache-Control": "no-store"},

@@ -1,5 +1,6 @@
 """Who read or changed what: JSON lines, written in batches off the request path.
 
+A line is made at once and alone, not with its batch: many in a row would hold up the event loop from another thread, for as long as they take.
 `record` never blocks and never fails. What cannot be written (a full disk) is kept and tried again, up to MAX_WAITING records; what does not
 fit any more is counted in `lost` and said in the log.
 """
@@ -10,6 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,8 @@ class AuditLog:
         self.failing = False
         """True while the file cannot be written."""
         self._keep = keep_seconds
-        self._waiting: deque[tuple[float, dict[str, Any]]] = deque()
-        self._batch: list[tuple[float, dict[str, Any]]] = []
+        self._waiting: deque[bytes] = deque()
+        self._batch: list[bytes] = []
         self._something = threading.Event()
         self._closing = threading.Event()
         self._writing = threading.Lock()
@@ -55,7 +57,7 @@ class AuditLog:
         if len(self._waiting) >= MAX_WAITING:
             self.lost += 1
             return
-        self._waiting.append((time.time(), facts))
+        self._waiting.append(_line(time.time(), facts))
         if not self._something.is_set():
             self._something.set()
 
@@ -89,7 +91,7 @@ class AuditLog:
         if not self._batch:
             return True
         try:
-            append(self.path, b"".join(_line(at, facts) for at, facts in self._batch))
+            append(self.path, b"".join(self._batch))
             self._sweep()
         except OSError as error:
             self._complain(error)
@@ -116,6 +118,13 @@ class AuditLog:
 
 
 def _line(at: float, facts: dict[str, Any]) -> bytes:
-    millis = int(at * 1000)
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(millis // 1000))
-    return msgspec.json.encode({"time": f"{stamp}.{millis % 1000:03d}Z", **facts}, enc_hook=str) + b"\n"
+    seconds, millis = divmod(int(at * 1000), 1000)
+    return _ENCODER.encode({"time": f"{_written(seconds)}.{millis:03d}Z", **facts}) + b"\n"
+
+
+@lru_cache(16)
+def _written(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=str)

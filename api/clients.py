@@ -78,6 +78,7 @@ class HostNames:
         return name in self._names or (address is not None and address.is_loopback)
 
 
+@lru_cache(4096)
 def neighbourhood(client: str) -> str:
     """Return what stands for a client when clients are counted: its address, of an IPv6 one the /64, which one machine may own whole."""
     address = parse_address(client)

@@ -10,6 +10,7 @@ from api.desk import Desk
 from api.errors import Refusal, refuse
 from api.paths import route_path
 from api.reply import error_reply
+from api.routes.lookup import answer, which_lookup
 from api.scim.faults import scim_reply
 from api.scim.mount import is_scim
 
@@ -51,8 +52,11 @@ class Front:
         # A HEAD is answered like a GET; the server leaves the body out, by the scope it made itself.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            refusal = self._refuse(scope, pushed)
-            await (reply(refusal, event_id) if refusal else app)(inner, receive, sending)
+            if refusal := self._refuse(scope, pushed):
+                app = reply(refusal, event_id)
+            elif inner["method"] == "GET" and (asked := which_lookup(scope["path"])):
+                app = answer(self._desk, scope, asked.segment)
+            await app(inner, receive, sending)
         except Exception as error:
             refusal = refuse(error, event_id)
             if status:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from litestar import get
@@ -30,7 +31,7 @@ from sync.store.views import rfc3339
 )
 async def look_up_by_email(scope: Scope, email: FromPath[str]) -> ASGIApp:
     """Answer for one address."""
-    return _answer(scope, email)
+    return answer(scope["litestar_app"].state.desk, scope, email)
 
 
 @get(
@@ -41,7 +42,7 @@ async def look_up_by_email(scope: Scope, email: FromPath[str]) -> ASGIApp:
 )
 async def look_up_in_governance(scope: Scope, email: FromPath[str]) -> ASGIApp:
     """Answer for one address."""
-    return _answer(scope, email)
+    return answer(scope["litestar_app"].state.desk, scope, email)
 
 
 @get(
@@ -52,12 +53,32 @@ async def look_up_in_governance(scope: Scope, email: FromPath[str]) -> ASGIApp:
 )
 async def look_up_me(scope: Scope) -> ASGIApp:
     """Answer for the bearer's own user."""
-    return _answer(scope, None)
+    return answer(scope["litestar_app"].state.desk, scope, None)
 
 
-def _answer(scope: Any, segment: str | None) -> ASGIApp:
+ROUTES = (look_up_by_email, look_up_in_governance, look_up_me)
+
+
+class Asked(NamedTuple):
+    """Which lookup a path is: the segment that is an address, still percent-encoded, or None for the bearer's own user."""
+
+    segment: str | None
+
+
+def which_lookup(path: str) -> Asked | None:
+    """Return the lookup that a raw path is, None when it is none or is spelt in a way that Litestar must judge.
+
+    The front asks this first: finding a route and its parameters costs Litestar a fifth of a whole lookup.
+    """
+    match = _PATHS.fullmatch(path)
+    return Asked(match[match.lastindex] if match.lastindex else None) if match else None
+
+
+_PATHS = re.compile("|".join(re.sub(r"\{\w+:str\}", "([^/]+)", path) for route in ROUTES for path in route.paths))
+
+
+def answer(desk: Desk, scope: Any, segment: str | None) -> Reply:
     """Answer, and leave one audit record however it ends."""
-    desk: Desk = scope["litestar_app"].state.desk
     event_id = event_id_of(scope)
     trail = Trail(desk.client(scope))
     outcome, began = "", time.perf_counter()

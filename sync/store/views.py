@@ -7,6 +7,7 @@ here and left out of the JSON (`omit_defaults`); a required member has no defaul
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -14,9 +15,12 @@ import msgspec
 
 def rfc3339(millis: int | None) -> str | None:
     """Return `millis` since the epoch as RFC 3339 in UTC with whole seconds, None for None."""
-    if millis is None:
-        return None
-    return datetime.fromtimestamp(millis // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if millis is None else _written(millis // 1000)
+
+
+@lru_cache(256)
+def _written(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def must_rfc3339(millis: int) -> str:
