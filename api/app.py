@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from litestar import Litestar, Response, Router
 from litestar.datastructures import State
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
 from api.checking import check_request
@@ -15,12 +17,20 @@ from api.routes import addresses, description, health, jwks, keys, lookup, metri
 from api.scim.mount import ScimMount
 
 
+class _Lean(Litestar):
+    """Litestar without its plugins for Pydantic and attrs, which no route of ours needs: loading Pydantic is a tenth of the daemon's start."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
+
+
 def build(context: ApiContext) -> ASGIApp:
     """Return the ASGI app. Its lifespan must run (last uses of tokens are written then, and alarms told)."""
     desk = Desk(context)
     routers = [runs.router, sources.router, users.router, addresses.router, tokens.router, keys.router, health.router]
     checked = Router("/", route_handlers=routers, before_request=check_request)
-    app = Litestar(
+    app = _Lean(
         route_handlers=[*lookup.ROUTES, checked, jwks.show_jwks, metrics.show_metrics, description.show_openapi, description.show_docs],
         state=State({"desk": desk}),
         exception_handlers={Exception: _answer_error},

@@ -11,13 +11,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-
-import httpx
+from typing import TYPE_CHECKING
 
 from api.auth.keysets import LARGEST, BadKeySet, KeySet, parse_jwks
 from api.auth.published import Published
 from api.settings import IssuerSettings
 from daemon.version import VERSION
+
+if TYPE_CHECKING:
+    import httpx
 
 _log = logging.getLogger(__name__)
 
@@ -195,6 +197,8 @@ def _get(issuer: IssuerSettings) -> bytes:
     if not running.acquire(blocking=False):
         raise Unfetched("the fetches before hang still")
     try:
+        import httpx  # a tenth of a second, which a daemon without such issuers does not spend before it is ready
+
         context = ssl.create_default_context(cafile=issuer.ca_file)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"rosterd/{VERSION}"}
         with (

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
 import msgspec
 
 from daemon.config.settings import WebhookSettings
@@ -66,6 +65,8 @@ class Webhook:
         return len(batch)
 
     def _send(self, wanted: list[Happening]) -> None:
+        import httpx  # a tenth of a second, which a daemon without webhooks does not spend before it is ready
+
         delivery = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.reader} {wanted[0].event} {wanted[-1].event}"))
         now = str(int(time.time()))
         body = msgspec.json.encode({"delivery": delivery, "sent_at": now, "events": [self._told(one) for one in wanted]})

@@ -293,6 +293,13 @@ def alive(pid: int) -> bool:
     return False
 
 
+def test_a_child_gives_way_to_the_daemon() -> None:
+    """Where both want the processor, lookups go first: a child is nicer than whoever started it."""
+    script = "import atexit, os; from daemon.child import main; atexit.register(lambda: print(os.nice(0))); main()"
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout.splitlines()[-1]) == min(19, os.nice(0) + 10)
+
+
 def test_a_child_inherits_none_of_our_secrets(store: Store, store_url: str, logs: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment is a list of what a child needs; stdin is empty."""
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "JOURNAL_STREAM", "INVOCATION_ID", "MY_PASSWORD", "AWS_SECRET_ACCESS_KEY"):

@@ -1,6 +1,12 @@
 """The vault: values sealed to their row, found by a keyed digest, keys that rotate."""
 
+import base64
+import hmac
+import random
+
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sync.errors import ConfigError
 from sync.settings import Secret
@@ -57,3 +63,15 @@ def test_the_vault_shows_no_secret() -> None:
     """Neither repr nor an attribute's repr leaks a root."""
     line = generate_key_line()
     assert line not in repr(vault(line)) + repr(vars(vault(line)))
+
+
+def test_digests_and_tags_are_hmac_sha256() -> None:
+    """What is stored and sent is RFC 2104's code, as Python's own hmac computes it, for keys and messages of any kind."""
+    chance = random.Random(3)  # noqa: S311 – no secret
+    for size in (0, 1, 55, 56, 63, 64, 65, 300, *(chance.randrange(2000) for _ in range(50))):
+        root, text = chance.randbytes(32), "".join(chr(chance.randrange(1, 0x2FF)) for _ in range(size))
+        idx, tag = (HKDF(SHA256(), 32, None, b"rosterd " + purpose).derive(root) for purpose in (b"idx", b"tag"))
+        safe = vault(base64.b64encode(root).decode())
+        assert safe.digest(text) == hmac.digest(idx, text.encode(), "sha256")
+        parts = b"".join(len(part).to_bytes(8, "big") + part for part in (b"asked", text.encode(), b""))
+        assert safe.tag("asked", text.encode(), b"") == safe.tag("asked", text.encode(), b"") == hmac.digest(tag, parts, "sha256").hex()
