@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -55,6 +56,20 @@ def test_it_begins_answers_and_ends_in_order(installation: Installation) -> None
         assert "sk-bf-" not in daemon.log and "Bearer" not in daemon.log
     audit = (installation.folder / "audit.jsonl").read_text()
     assert audit.count('"kind":"lookup"') == 1 and "sk-bf-" not in audit
+
+
+def test_it_loads_nothing_heavy_before_it_is_needed(installation: Installation) -> None:
+    """Ready within two seconds, on 120 MB: no SCIM, Pydantic, HTTP client, LDAP, migrations or terminal painting, though providers push to it."""
+    pushed = "[[source]]\nname = 'okta'\nkind = 'scim-push'\n"
+    installation.configure(http="port = 0\npublic_url = 'https://keys.example.com'", sources=("corp",), more=pushed)
+    installation.open().close()  # or else it is migrated
+    with installation.serve(PYTHONPROFILEIMPORTTIME="1") as daemon:
+        loaded = {line.rpartition("|")[2].strip() for line in daemon.ready().log.splitlines() if line.startswith("import time:")}
+        assert {"litestar.app", "sqlalchemy", "api.scim.mount"} <= loaded
+        heavy = {"scim2_models", "scim2_server", "pydantic", "httpx", "ldap3", "alembic", "sqlmodel", "rich", "pygments"}
+        assert not heavy & {name.partition(".")[0] for name in loaded}
+        status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+        assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) < 120 * 1024  # type: ignore[index]
 
 
 def test_ctrl_c_is_an_order_too(installation: Installation) -> None:
