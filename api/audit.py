@@ -7,6 +7,7 @@ fit any more is counted in `lost` and said in the log.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -119,7 +120,11 @@ class AuditLog:
 
 def _line(at: float, facts: dict[str, Any]) -> bytes:
     seconds, millis = divmod(int(at * 1000), 1000)
-    return _ENCODER.encode({"time": f"{_written(seconds)}.{millis:03d}Z", **facts}) + b"\n"
+    record = {"time": f"{_written(seconds)}.{millis:03d}Z", **facts}
+    try:
+        return _ENCODER.encode(record) + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair, which the JSON of another issuer's token can hold: it becomes a question mark
+        return json.dumps(record, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
 
 
 @lru_cache(16)

@@ -162,3 +162,12 @@ def test_every_lookup_leaves_one_record_without_address_or_secret(company: Compa
     assert (records[0]["role"], records[4]["role"], records[4]["user_id"]) == ("lookup", "key", user)
     written = json.dumps(records)
     assert not any(secret in written for secret in (value, token, "ann@example.com", "nobody@"))
+
+
+def test_a_record_that_is_no_unicode_is_written_all_the_same(company: Company) -> None:
+    """JSON of strangers can hold half a surrogate pair: it becomes a question mark, and no record is lost for it."""
+    company.audit.record(kind="lookup", caller="https://issuer.example \udc80", target={"name": "\ud800"})
+    company.audit.record(kind="lookup", caller="next")
+    first, second = company.records()
+    assert (first["caller"], first["target"], second["caller"]) == ("https://issuer.example ?", {"name": "?"}, "next")
+    assert set(first) == {"time", "kind", "caller", "target"}
