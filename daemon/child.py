@@ -31,7 +31,7 @@ def die_with_parent() -> None:
 
 
 def give_way() -> None:
-    """Let the daemon's lookups go first. Where a sandbox forbids even that, both have the same right, and the run begins all the same."""
+    """Let the daemon's lookups go first. Where a sandbox forbids that, as our unit for systemd does, both have the same right."""
     with suppress(OSError):
         os.nice(_NICENESS)
 
