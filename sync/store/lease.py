@@ -198,7 +198,11 @@ def _gone(lease: object, host: str, now: int) -> bool:
     """Tell whether the process that took the lease is provably gone, or has not renewed it in time."""
     if getattr(lease, "lease_host") == host:  # noqa: B009 – rows are untyped
         boot, pid, started = (getattr(lease, f"lease_{name}") for name in ("boot", "pid", "started"))
-        return bool(boot != _boot() or _started(pid) != started)
+        if _started(pid) != started:
+            return True
+        if boot == _boot():
+            return False
+        # After another boot this is a coincidence. Or none: in a container, a sandboxed unit and a terminal read different ids of the same boot.
     return bool(getattr(lease, "lease_until") < now)  # noqa: B009
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sync.settings import Policy, SourceSettings
 from sync.store import runs, sources
 from sync.store.engine import Store, open_store
-from sync.store.lease import reap
+from sync.store.lease import Holder, reap, start, this_process
 from sync.vault import generate_key_line
 from tests.servers.slapd import Slapd
 from tests.stores import STORES
@@ -109,3 +109,25 @@ def test_a_child_killed_at_a_random_moment_commits_all_or_nothing(victim: Victim
             assert victim.dump() == before
             assert run.state in ("failed", "waiting")
         assert victim.run(victim.order()) == 0
+
+
+def test_who_lives_is_left_alone_by_readers_of_another_boot_id(tmp_path: Path) -> None:
+    """A container shows its terminals and its sandboxed units different ids of one boot: the lease of a living process stands until it
+    expires, that of a gone one does not stand at all."""
+    store = open_store(StoreSettings(f"sqlite:///{lay_store(tmp_path / 'store.db')}"))
+    sources.declare(store, [SourceSettings("corp", "ldap", 0)], (Policy("default"),))
+    elsewhere = msgspec.structs.replace(this_process(), boot="another")
+
+    def started(me: Holder) -> str:
+        run = runs.request(store, "corp", trigger="cli", requested_by="test")
+        assert start(store, run.id, me)
+        return run.id
+
+    living = started(elsewhere)
+    assert reap(store) == []
+    with store.write() as connection:
+        connection.execute(text("update source set lease_until = :now"), {"now": store.now() - 1})
+    assert [run.id for run in reap(store)] == [living]
+    gone = started(msgspec.structs.replace(elsewhere, started="0"))
+    assert [run.id for run in reap(store)] == [gone]
+    store.close()
