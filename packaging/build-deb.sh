@@ -39,6 +39,7 @@ find "$packages" -name '*.so' -exec chmod 0644 {} +
 # -- what belongs to the system -------------------------------------------------------------------------------------------------
 
 install -D -m 0644 -t "$root/usr/lib/systemd/system" systemd/rosterd.service systemd/rosterd.socket
+install -m 0644 systemd/rosterd.stand-in.conf "$private/stand-in.conf"
 install -D -m 0644 systemd/rosterd.sysusers.conf "$root/usr/lib/sysusers.d/rosterd.conf"
 install -D -m 0644 systemd/rosterd.tmpfiles.conf "$root/usr/lib/tmpfiles.d/rosterd.conf"
 mkdir -p "$root/usr/bin"

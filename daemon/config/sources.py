@@ -139,6 +139,9 @@ def _check_external(section: Section) -> None:
         section.problem("cert_file", 'is missing; sasl = "external" binds by it')
 
 
+_HOW_TO_GSSAPI = "Neither Debian package nor wheelhouse has it: install rosterd by hand (docs/install.md), then pip install gssapi (docs/ldap.md)"
+
+
 def _check_gssapi(section: Section) -> None:
     for key in ("bind_dn", "password_file"):
         if section[key]:
@@ -149,7 +152,7 @@ def _check_gssapi(section: Section) -> None:
     if section["tls"] == "plain" and not section["allow_plaintext"]:
         section.problem("tls", 'is "plain": nothing after the bind would be protected; use "ldaps" or "starttls", or set allow_plaintext = true')
     if find_spec("gssapi") is None:
-        section.problem("sasl", 'is "gssapi", and the package it takes is not installed: pip install gssapi, into the environment of rosterd')
+        section.problem("sasl", f'is "gssapi", and the package it takes is not installed. {_HOW_TO_GSSAPI}')
 
 
 def _bases(section: Section) -> tuple[str, ...]:

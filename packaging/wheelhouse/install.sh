@@ -35,9 +35,26 @@ find "$new/bin" -type f ! -name rosterd -delete
 first=yes
 [ ! -x "$folder/bin/rosterd" ] || first=no
 ran=no
-if [ -d /run/systemd/system ] && systemctl is-active --quiet rosterd.service; then
-    ran=yes
-    systemctl stop rosterd.service
+stand_in=/run/systemd/system/rosterd.service.d/zz-stand-in.conf
+run_again() {
+    if [ -e "$stand_in" ]; then
+        rm -f "$stand_in"
+        rmdir --ignore-fail-on-non-empty "${stand_in%/*}"
+        systemctl daemon-reload
+        systemctl stop rosterd.service # the stand-in
+    fi
+    [ $ran = no ] || systemctl start rosterd.service
+}
+trap run_again EXIT # also if this ends halfway
+if [ -d /run/systemd/system ]; then
+    if systemctl is-active --quiet rosterd.socket; then # it stays: who asks waits there, and starts nobody but the stand-in
+        mkdir -p "${stand_in%/*}"
+        cp "$here/systemd/rosterd.stand-in.conf" "$stand_in"
+        systemctl daemon-reload
+        ran=yes
+    fi
+    ! systemctl is-active --quiet rosterd.service || ran=yes
+    [ $ran = no ] || systemctl stop rosterd.service
 fi
 if [ $first = no ] && [ -e /etc/rosterd/config.toml ]; then
     copy=/var/lib/rosterd/before-upgrade-$(date -u +%Y%m%dT%H%M%SZ).db
@@ -48,7 +65,6 @@ if [ $first = no ] && [ -e /etc/rosterd/config.toml ]; then
         *"There is no store at "*) ;; # never started
         *)
             if [ "${ROSTERD_UPGRADE:-}" != without-copy ]; then
-                [ $ran = no ] || systemctl start rosterd.service
                 fail "the store could not be copied, so nothing was changed (ROSTERD_UPGRADE=without-copy upgrades all the same): $said"
             fi
             ;;
@@ -79,7 +95,8 @@ if [ $first = yes ]; then # later, a secret that is not there has been moved awa
     systemd-tmpfiles --create rosterd.conf                   # new files get their owners
 fi
 if [ $ran = yes ]; then
-    systemctl start rosterd.service
+    trap - EXIT
+    run_again
     echo "rosterd was upgraded, and runs."
 else
     cat "$here/README"

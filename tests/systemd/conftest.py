@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from sync.store.migrations import VERSIONS
 from tests.systemd.directory import configure, start_directory
 from tests.systemd.machine import Machine
 
 ROOT = Path(__file__).parents[2]
-PREVIOUS = "0.0.9"
+NEWER = "99.0.0"
+ONE_MORE = "9999"
+"""The migration that only the newer package knows."""
 _NUMBERS = itertools.count(1)
 
 
@@ -47,15 +50,22 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def previous(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the package of the version before: the same files under an older number."""
-    folder = tmp_path_factory.mktemp("previous")
+def newer(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the package of the version after this one: the same files under a higher number, and one more migration, which changes nothing."""
+    folder = tmp_path_factory.mktemp("newer")
     subprocess.run(["dpkg-deb", "--raw-extract", package, folder / "tree"], check=True)
-    (own,) = (folder / "tree").glob("usr/lib/rosterd/lib/*/site-packages/rosterd-*.dist-info")
+    (packages,) = (folder / "tree").glob("usr/lib/rosterd/lib/*/site-packages")
+    (own,) = packages.glob("rosterd-*.dist-info")
     for facts in (folder / "tree/DEBIAN/control", own / "METADATA"):
-        facts.write_text(re.sub(r"^Version: [^-\n]*", f"Version: {PREVIOUS}", facts.read_text(), count=1, flags=re.MULTILINE))
-    own.rename(own.with_name(f"rosterd-{PREVIOUS}.dist-info"))
-    made = folder / f"rosterd_{PREVIOUS}.deb"
+        facts.write_text(re.sub(r"^Version: [^-\n]*", f"Version: {NEWER}", facts.read_text(), count=1, flags=re.MULTILINE))
+    own.rename(own.with_name(f"rosterd-{NEWER}.dist-info"))
+    migrations = packages / "sync/store/migrations"
+    known = migrations / "__init__.py"
+    known.write_text(known.read_text().replace(f'"{VERSIONS[-1]}")', f'"{VERSIONS[-1]}", "{ONE_MORE}")', 1))
+    (migrations / f"versions/{ONE_MORE}_one_more.py").write_text(
+        f'revision, down_revision = "{ONE_MORE}", "{VERSIONS[-1]}"\n\n\ndef upgrade() -> None:\n    pass\n'
+    )
+    made = folder / f"rosterd_{NEWER}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", folder / "tree", made], check=True, capture_output=True)
     return made
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.servers.slapd import Slapd
-from tests.systemd.machine import Machine, wait_for
+from tests.systemd.machine import ENVIRONMENT, Machine, wait_for
 
 PEOPLE = 20
 ADDRESS = "u000007@example.com"
@@ -79,6 +80,13 @@ print(urllib.request.urlopen(request, timeout=30).read().decode())
 """
 """A program for the machine's own Python: PATH TOKEN → the body of the answer."""
 
+PUSH = """
+import sys, urllib.request
+facts = {"Authorization": "Bearer " + sys.argv[2], "Content-Type": "application/scim+json"}
+print(urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:8321" + sys.argv[1], sys.stdin.buffer.read(), facts), timeout=30).status)
+"""
+"""A program for the machine's own Python: PATH TOKEN, and on stdin what to POST → the status."""
+
 LOAD = """
 import collections, http.client, json, sys, threading, time
 path, token = sys.argv[1:]
@@ -104,3 +112,26 @@ print(json.dumps({"said": said, "worst": max(waited)}))
 """
 """Four who ask the same again and again, each time on a new connection, until stdin ends: PATH TOKEN → how often each answer or error came, and
 the longest wait in seconds."""
+
+
+class Load:
+    """`with Load(machine, token) as load:` asks all the while; then `load.said` = how often each status or error came, `load.worst` = the
+    longest wait in seconds."""
+
+    said: dict[str, int]
+    worst: float
+
+    def __init__(self, machine: Machine, token: str) -> None:
+        inside = ["nsenter", "-t", str(machine.leader), "-a", *ENVIRONMENT]
+        self._command = [*inside, "python3", "-c", LOAD, f"/api/users/email/{ADDRESS}/virtual-keys", token]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        report = json.loads(self._process.communicate()[0])
+        self.said, self.worst = report["said"], report["worst"]
+
+    def __repr__(self) -> str:
+        return f"{self.said}, longest wait {self.worst:.1f} s"

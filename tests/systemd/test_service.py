@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 from tests.servers.slapd import Slapd
-from tests.systemd.directory import ADDRESS, CONFIG, LOAD, await_sync, configure, look_up, new_token
-from tests.systemd.machine import ENVIRONMENT, Machine, wait_for
+from tests.systemd.directory import CONFIG, PUSH, Load, await_sync, configure, look_up, new_token
+from tests.systemd.machine import Machine, wait_for
 
 DROP_IN = "/etc/systemd/system/rosterd.service.d/test.conf"
 
@@ -104,6 +103,44 @@ def test_started_with_a_bad_configuration_it_does_not_try_again(running: Machine
     running.run("systemctl", "start", "rosterd")
 
 
+def test_a_provider_can_push_into_the_sandbox(running: Machine) -> None:
+    """What the package carries, and what the unit allows, is enough for a source that is pushed to; `check` says what it found there."""
+    running.write("/etc/rosterd/config.toml", CONFIG + PUSHED)
+    running.run("systemctl", "restart", "rosterd")
+    token = running.say("rosterd", "token", "issue", "--role", "scim", "--source", "okta", "--ttl", "1h")
+    running.run("python3", "-c", PUSH, "/scim/v2/okta/Users", token, stdin=json.dumps(PERSON))
+    assert look_up(running, new_token(running), "pushed@example.com")["is_active"]
+    assert "okta" in running.say("rosterd", "check")
+
+
+PUSHED = """
+[http]
+public_url = "https://keys.example.com"
+[[source]]
+name = "okta"
+kind = "scim-push"
+domains = ["example.com"]
+"""
+PERSON = {
+    "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+    "userName": "pushed",
+    "emails": [{"value": "pushed@example.com", "primary": True}],
+}
+
+
+def test_kerberos_says_what_is_missing(running: Machine) -> None:
+    """The package does not carry the extra for Kerberos: `check` says so, that alone, and names the way to it."""
+    running.run("install", "-m", "0600", "-o", "rosterd", "/dev/null", "/etc/rosterd/rosterd.keytab")
+    running.path("/etc/rosterd/rosterd.keytab").write_bytes(b"\x05\x02")
+    binding = CONFIG[CONFIG.index("bind_dn") : CONFIG.index("base =")]
+    kerberos = 'sasl = "gssapi"\nprincipal = "rosterd@EXAMPLE.COM"\nkeytab_file = "rosterd.keytab"\n'
+    running.write("/etc/rosterd/config.toml", CONFIG.replace(binding, kerberos))
+    said = running.run("rosterd", "check", status=78).stderr
+    assert said.count("[[source]]") == 1 and "install rosterd by hand (docs/install.md)" in said, said
+    configure(running)
+    running.run("systemctl", "restart", "rosterd")
+
+
 def test_secrets_come_as_credentials(running: Machine, package: Path) -> None:
     """Given by systemd, plain and encrypted, the secrets are readable by root only; commands find them too, and an upgrade goes well."""
     folder = "/etc/rosterd/credentials"
@@ -134,14 +171,11 @@ def test_no_request_is_refused_while_it_restarts(running: Machine) -> None:
     running.run("systemctl", "stop", "rosterd")
     running.run("systemctl", "enable", "--now", "rosterd.socket")
     running.run("systemctl", "start", "rosterd")
-    inside = ["nsenter", "-t", str(running.leader), "-a", *ENVIRONMENT]
-    command = [*inside, "python3", "-c", LOAD, f"/api/users/email/{ADDRESS}/virtual-keys", new_token(running)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load:
+    with Load(running, new_token(running)) as load:
         processes = {running.show("rosterd", "MainPID")}
         for _ in range(3):
             running.run("systemctl", "restart", "rosterd")
             processes.add(running.show("rosterd", "MainPID"))
-        report = json.loads(load.communicate()[0])
     assert len(processes) == 4
-    assert list(report["said"]) == ["200"] and report["said"]["200"] > 20, report
-    print(report)
+    assert list(load.said) == ["200"] and load.said["200"] > 20, load
+    print(load)

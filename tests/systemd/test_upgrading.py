@@ -1,4 +1,4 @@
-"""From the version before to this one, with data: a copy first, then the migration, then the same answers as ever."""
+"""From this version to a newer one and back, with data: a copy first, then the migration, then the same answers as ever."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sync.store.migrations import VERSIONS
-from tests.systemd.conftest import PREVIOUS, install
-from tests.systemd.directory import await_sync, configure, look_up, new_token, start_directory
-from tests.systemd.machine import Machine
+from daemon.version import VERSION
+from tests.systemd.conftest import NEWER, ONE_MORE, install
+from tests.systemd.directory import ASK, Load, await_sync, configure, look_up, new_token, start_directory
+from tests.systemd.machine import Machine, wait_for
 
 AGE = """
 import os, sqlite3
@@ -28,6 +28,7 @@ with sqlite3.connect("old.db") as old:
             kept = ", ".join(sorted(f'"{name}"' for name in columns("main", table) & columns("now", table)))
             old.execute(f'delete from main."{table}"')
             old.execute(f'insert into main."{table}" ({kept}) select {kept} from now."{table}"')
+    old.execute("delete from meta where name = 'store'")  # the store's own name, which a migration gives it
 os.rename("old.db", "rosterd.db")
 for rest in ("rosterd.db-wal", "rosterd.db-shm"):
     if os.path.exists(rest):
@@ -36,6 +37,8 @@ for rest in ("rosterd.db-wal", "rosterd.db-shm"):
 """For the package's Python: in the place of the store it puts one with the tables of the very first version, with the same data."""
 
 STORE = "/var/lib/rosterd/rosterd.db"
+STAND_IN = "/run/systemd/system/rosterd.service.d/zz-stand-in.conf"
+BLOCKED = "u000008@example.com"
 
 
 def schema(machine: Machine, file: str) -> str:
@@ -49,64 +52,88 @@ def version(machine: Machine) -> str:
     return machine.say("dpkg-query", "-W", "-f=${Version}", "rosterd").split("-")[0]
 
 
+def copies(machine: Machine) -> list[str]:
+    """Return the copies that upgrades have made, oldest first."""
+    return sorted(machine.say("find", "/var/lib/rosterd", "-name", "before-upgrade-*").splitlines())
+
+
 @pytest.fixture(scope="module")
-def machine(boot: Callable[[], Machine], previous: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """Return a machine on which the version before has synced; the tests follow each other on it."""
+def machine(boot: Callable[[], Machine], package: Path, newer: Path, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Return a machine on which this version has synced, and to which the newer one was carried; the tests follow each other on it."""
     machine = boot()
     start_directory(machine, tmp_path_factory.mktemp("ldap") / "directory")
-    install(machine, previous)
-    machine.put(package, "/srv")
+    install(machine, package)
+    machine.put(newer, "/srv")
     configure(machine)
     machine.run("systemctl", "start", "rosterd")
     await_sync(machine)
     return machine
 
 
-def test_without_a_copy_nothing_is_upgraded(machine: Machine, package: Path) -> None:
+def test_without_a_copy_nothing_is_upgraded(machine: Machine, newer: Path) -> None:
     """A store that cannot be copied stops the upgrade before a file is replaced, and what ran runs again."""
     machine.run("chmod", "0500", "/var/lib/rosterd")
     before = machine.show("rosterd", "MainPID")
-    done = machine.run("apt-get", "install", "-y", "-q", f"/srv/{package.name}", status=100)
+    done = machine.run("apt-get", "install", "-y", "-q", f"/srv/{newer.name}", status=100)
     assert "could not be copied before the upgrade" in done.stdout + done.stderr
-    assert version(machine) == PREVIOUS == machine.say("rosterd", "--version").split()[1]
+    assert version(machine) == VERSION == machine.say("rosterd", "--version").split()[1]
     assert machine.show("rosterd", "ActiveState") == "active" and machine.show("rosterd", "MainPID") != before
-    assert machine.say("find", "/var/lib/rosterd", "-name", "before-upgrade-*") == ""
+    assert copies(machine) == []
 
 
-def test_a_copy_is_made_before_the_store_is_migrated(machine: Machine, package: Path) -> None:
+def test_a_copy_is_made_before_the_store_is_migrated(machine: Machine, newer: Path) -> None:
     """From tables of the very first kind: the copy keeps them, the store gets the new ones, people and keys are who and what they were."""
     token = new_token(machine)
     key = look_up(machine, token)
     machine.run("systemctl", "stop", "rosterd")
     machine.run("runuser", "-u", "rosterd", "--", "/usr/lib/rosterd/bin/python3", "-I", "-c", AGE)
     assert schema(machine, STORE) == "0001"
-    said = install(machine, package)
-    (copy,) = machine.say("find", "/var/lib/rosterd", "-name", "before-upgrade-*").splitlines()
+    said = install(machine, newer)
+    (copy,) = copies(machine)
     assert f"the store was copied to {copy}" in said
     assert machine.say("stat", "-c", "%A %U", copy) == "-rw------- rosterd"
-    assert (schema(machine, copy), schema(machine, STORE)) == ("0001", VERSIONS[-1])
-    assert machine.say("rosterd", "--version").split()[1] == version(machine) != PREVIOUS
+    assert (schema(machine, copy), schema(machine, STORE)) == ("0001", ONE_MORE)
+    assert machine.say("rosterd", "--version").split()[1] == version(machine) == NEWER
     assert look_up(machine, token) == key
     machine.run("rosterd", "sync", "--full")
     assert look_up(machine, token) == key
 
 
-def test_with_the_copy_the_way_back_is_open(machine: Machine, previous: Path) -> None:
-    """The version before, and the copy in the place of the store: it answers as it did."""
+def test_with_the_copy_the_way_back_is_open(machine: Machine, package: Path) -> None:
+    """As docs/upgrading.md says it: the older version refuses the newer store, and restores the copy without giving back what admins took since."""
     token = new_token(machine)
-    key = look_up(machine, token)
-    copy = machine.say("find", "/var/lib/rosterd", "-name", "before-upgrade-*")
+    key, (copy,) = look_up(machine, token), copies(machine)
+    machine.run("rosterd", "users", "block", BLOCKED)
+    machine.run("systemctl", "stop", "rosterd", "rosterd.socket")
+    refused = machine.run("apt-get", "install", "-y", "-q", "--allow-downgrades", f"/srv/{package.name}")
+    assert version(machine) == VERSION and f"The store is at version {ONE_MORE}" in refused.stdout + refused.stderr
+    assert machine.run("systemctl", "start", "rosterd", status=1) and schema(machine, STORE) == ONE_MORE
+    said = machine.say("rosterd", "store", "restore", copy)
+    assert BLOCKED in said and "rosterd sync corp --full" in said
+    machine.run("systemctl", "reset-failed", "rosterd")
+    machine.run("systemctl", "start", "rosterd")
+    wait_for(lambda: machine.run("python3", "-c", ASK, "/health/ready", "", status=None).returncode == 0, "the first full read")
+    token = new_token(machine)
+    assert look_up(machine, token) == key
+    assert not look_up(machine, token, BLOCKED)["is_active"]
+
+
+def test_whoever_asks_during_an_upgrade_waits(machine: Machine, newer: Path) -> None:
+    """With rosterd.socket a lookup in the middle of an upgrade is answered late, not refused, and never by half of two versions."""
     machine.run("systemctl", "stop", "rosterd")
-    machine.run("runuser", "-u", "rosterd", "--", "mv", copy, STORE)
-    machine.run("rm", "-f", f"{STORE}-wal", f"{STORE}-shm")
-    machine.run("apt-get", "install", "-y", "-q", "--allow-downgrades", f"/srv/{previous.name}")
-    assert version(machine) == PREVIOUS
-    assert look_up(machine, new_token(machine)) == key
+    machine.run("systemctl", "enable", "--now", "rosterd.socket")
+    machine.run("systemctl", "start", "rosterd")
+    with Load(machine, new_token(machine)) as load:
+        install(machine, newer)
+    assert version(machine) == NEWER and machine.show("rosterd", "ActiveState") == "active"
+    assert list(load.said) == ["200"], load
+    assert not machine.path(STAND_IN).exists() and machine.show("rosterd", "NeedDaemonReload") == "no"
+    print(load)
 
 
-def test_what_was_stopped_stays_stopped(machine: Machine, package: Path) -> None:
+def test_what_was_stopped_stays_stopped(machine: Machine, newer: Path) -> None:
     """Who has disabled the service is not surprised by an upgrade that starts it."""
-    machine.run("systemctl", "disable", "--now", "rosterd")
-    install(machine, package)
+    machine.run("systemctl", "disable", "--now", "rosterd.socket", "rosterd")
+    machine.run("apt-get", "install", "-y", "-q", "--reinstall", f"/srv/{newer.name}")
     assert machine.run("systemctl", "is-active", "rosterd", status=3).stdout.strip() == "inactive"
     assert machine.run("systemctl", "is-enabled", "rosterd", status=1).stdout.strip() == "disabled"

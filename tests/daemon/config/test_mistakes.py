@@ -333,4 +333,4 @@ def test_a_keytab_is_a_secret_file_and_its_package_an_extra(folder: Any, replace
     keys.chmod(0o600)
     monkeypatch.setitem(sys.modules, "gssapi", None)
     (said,) = folder.problems(small=good)
-    assert "the package it takes is not installed: pip install gssapi" in said
+    assert "the package it takes is not installed" in said and "pip install gssapi" in said
