@@ -114,7 +114,7 @@ def test_a_child_killed_at_a_random_moment_commits_all_or_nothing(victim: Victim
 def test_who_lives_is_left_alone_by_readers_of_another_boot_id(tmp_path: Path) -> None:
     """A container shows its terminals and its sandboxed units different ids of one boot: the lease of a living process stands until it
     expires, that of a gone one does not stand at all."""
-    store = open_store(StoreSettings(f"sqlite:///{lay_store(tmp_path / 'store.db')}"))
+    store = open_store(STORES.settings(tmp_path / "store.db"))
     sources.declare(store, [SourceSettings("corp", "ldap", 0)], (Policy("default"),))
     elsewhere = msgspec.structs.replace(this_process(), boot="another")
 
