@@ -105,12 +105,14 @@ def test_started_with_a_bad_configuration_it_does_not_try_again(running: Machine
 
 def test_a_provider_can_push_into_the_sandbox(running: Machine) -> None:
     """What the package carries, and what the unit allows, is enough for a source that is pushed to; `check` says what it found there."""
-    running.write("/etc/rosterd/config.toml", CONFIG + PUSHED)
+    running.write("/etc/rosterd/config.toml", CONFIG.replace('name = "default"', 'name = "default"\nsources = ["corp", "okta"]') + PUSHED)
     running.run("systemctl", "restart", "rosterd")
     token = running.say("rosterd", "token", "issue", "--role", "scim", "--source", "okta", "--ttl", "1h")
     running.run("python3", "-c", PUSH, "/scim/v2/okta/Users", token, stdin=json.dumps(PERSON))
     assert look_up(running, new_token(running), "pushed@example.com")["is_active"]
-    assert "okta" in running.say("rosterd", "check")
+    assert "okta: " in running.say("rosterd", "check")
+    configure(running)
+    running.run("systemctl", "restart", "rosterd")
 
 
 PUSHED = """
