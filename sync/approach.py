@@ -13,6 +13,7 @@ from sync.errors import CursorLost
 from sync.intake import Changes, Intake
 from sync.policy import Rule
 from sync.settings import SourceSettings
+from sync.store import recognising
 from sync.store.cursors import Cursor, Drift, keep_cursor, keep_drift, load_cursor, load_drift
 from sync.store.engine import Connection
 from sync.store.facts import SourceFacts
@@ -61,10 +62,14 @@ class Approach:
                 self._why_full = lost.message
             else:
                 return self._changes.proof, self._changes.ids
-        return intake.read_all(reading, connection, staging), None
+        return intake.read_all(reading, connection, staging, self._bound_to), None
 
-    def note(self, connection: Connection, staging: Staging, picture: Picture) -> None:
-        """Add to the picture what comparing alone does not say after an incremental read: who is in the issuing groups, and who drifted."""
+    def note(self, connection: Connection, staging: Staging, picture: Picture, now: int) -> None:
+        """Complete what was staged and the picture: after a read of everybody by whoever was recognised, after an incremental one by who is in the
+        issuing groups and who drifted."""
+        if self.everybody:
+            absent = (known.external_id for known in picture.absent)
+            recognising.stage_same(connection, self._source.name, absent, [(rule.name, rule.groups) for rule in self._rules], now)
         if self._changes is None:
             return
         groups = self._changes.delta.members

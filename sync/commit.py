@@ -11,7 +11,7 @@ from sync import plan
 from sync.guard import Loss
 from sync.policy import Rule
 from sync.settings import SourceSettings
-from sync.store import cursors, events, holds, images, issuing, kept
+from sync.store import cursors, events, holds, images, issuing, kept, recognising
 from sync.store.engine import Connection
 from sync.store.holders import Contested, settle
 from sync.store.keeping import Keeper, Keeping
@@ -58,7 +58,7 @@ class Commit:
                 old = before.get(one.user_id)
                 new = plan.compare(old, one.person, user_id=one.user_id, now=self._now, withheld=withheld)
                 dropped = msgspec.json.encode(one.person.dropped).decode()
-                keepings.append(Keeping(old, new, b"" if withheld else plan.fingerprint(one.person), dropped))
+                keepings.append(Keeping(old, new, b"" if withheld else plan.fingerprint(one.person), dropped, one.digest))
                 # Whose loss is withheld is compared again in every run; what was left out of their entry has been named.
                 self._record(old, new, dropped if one.person.dropped and (new.kinds or not withheld) else None)
             self._tell_of_people("user.disabled", (one.plan.user_id for one in keepings if "disabled" in one.plan.kinds))
@@ -66,6 +66,7 @@ class Commit:
             self._keeper.keep(keepings)
             self._log.flush(self._connection)
             self._tick()
+        recognising.keep_digests(self._connection)
 
     def _switch_off(self, batch: Sequence[Verdicted], before: dict[str, Kept]) -> None:
         """Leave off the keys of those who come back after too long, while the store still says since when they were away."""

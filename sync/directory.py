@@ -59,12 +59,26 @@ class Refused(msgspec.Struct, frozen=True):
     external_id: str = ""
 
 
+class Familiar(Protocol):
+    """Entries that are known from earlier reads. A source that makes digests of them (16 octets over all that a person is made of, and `salt`)
+    may leave out whoever is known by one: their entry says what it said before."""
+
+    @property
+    def salt(self) -> bytes: ...
+
+    def whose(self, digest: bytes) -> int:
+        """Return `sync.ids.hash_of` the id of whom the entry with this digest tells, 0 when it is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a directory, in our words."""
+    """One page of a directory, in our words. `digests` = of the entries of `persons`, one each or none at all; b"" = not to be recognised by.
+    `same` = the digests of entries that are familiar: each of somebody who is not among the persons, for nothing about them has changed."""
 
     persons: Sequence[Person]
     refused: Sequence[Refused] = ()
+    digests: Sequence[bytes] = ()
+    same: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +155,9 @@ class Reading(Protocol):
     @property
     def vendor(self) -> str: ...
 
-    def full(self) -> Iterator[Page]:
-        """Yield every page. Ending without an error means that the directory said it was all; see `proof`."""
+    def full(self, familiar: Familiar | None = None) -> Iterator[Page]:
+        """Yield every page. Ending without an error means that the directory said it was all; see `proof`. Who is `familiar` may be told of in
+        short."""
 
     def proof(self) -> Proof:
         """Return what the finished `full` proved. An error before it has ended."""

@@ -38,6 +38,11 @@ def new_jti() -> str:
     return str(uuid.uuid4())
 
 
+def hash_of(text: str) -> int:
+    """Return 64 bits that stand for a text, never 0; in another process they are others."""
+    return hash(text) & 0xFFFF_FFFF_FFFF_FFFF or 1
+
+
 def _uuid7() -> str:
     """48 bits of milliseconds, 12 of the fraction below, 62 at random; the version and variant bits where they belong."""
     millis, rest = divmod(time.time_ns(), 1_000_000)

@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 from sync import plan
 from sync.address import MalformedAddress, normalise
+from sync.digests import Digests, salt_of
 from sync.directory import Delta, Page, Person, Proof, Reading, Refused
 from sync.errors import CursorLost, InvalidRequest, UnsafePlan
 from sync.policy import Rule, wanted
 from sync.pulse import Pulse
 from sync.settings import SourceSettings
-from sync.store import cursors, kept
+from sync.store import cursors, kept, recognising
 from sync.store.cursors import Cursor
 from sync.store.engine import Connection, Store
 from sync.store.lease import Progress
 from sync.store.staging import StagedPerson, Staging
+from sync.user import Known
 
 MOST_REFUSED_KEPT = 1000
 """Refused entries that the change log names; all are counted."""
@@ -52,12 +54,17 @@ class Intake:
         self.dropped = 0
         self.refused: list[Refused] = []
         self.refused_count = 0
+        self._digests = Digests()
 
-    def read_all(self, reading: Reading, connection: Connection, staging: Staging) -> Proof:
-        """Stage the whole directory. Raises UnsafePlan, or what the source raises."""
+    def read_all(self, reading: Reading, connection: Connection, staging: Staging, bound_to: str) -> Proof:
+        """Stage the whole directory, but for whoever is recognised; what that hangs on beside their entries is `bound_to` (a digest).
+        Raises UnsafePlan, or what the source raises."""
         with self._store.read(on=connection):
             expected = kept.people(connection, self._source.name)
-        for page in reading.full():
+            self._digests = Digests(salt_of(bound_to), expected)
+            for digest, external_id in recognising.known_digests(connection, self._source.name):
+                self._digests.add(digest, external_id)
+        for page in reading.full(self._digests):
             self.server, self.vendor = reading.server, reading.vendor
             self._stage(page, staging)
             self._pulse.beat(self.progress("read", expected))
@@ -104,15 +111,21 @@ class Intake:
         groups: dict[str, int | None] = {group: None for rule in self._rules for group in rule.groups}
         return Proof(False, reading.server, self.pages, self.entries, "only one person was asked for", groups), sorted(remembered | seen)
 
+    def recognised(self, user: Known) -> bool:
+        """Tell whether the user's entry said what it said before, so that it was not read."""
+        return self._digests.met(user.digest)
+
     def progress(self, phase: str, expected: int = 0) -> Progress:
         """Return how far the run is."""
         return Progress(phase, self.pages, self.entries, self.server, expected)
 
     def _stage(self, page: Page, staging: Staging) -> None:
         now = self._store.now()
-        staging.add([staged(person, self._rules, now) for person in page.persons])
+        digests = page.digests or [b""] * len(page.persons)
+        staging.add([staged(person, self._rules, now, digest) for person, digest in zip(page.persons, digests, strict=True)])
+        self._digests.meet(page.same)
         self.pages += 1
-        self.entries += len(page.persons) + len(page.refused)
+        self.entries += len(page.persons) + len(page.refused) + len(page.same)
         self.dropped += sum(len(person.dropped) for person in page.persons)
         self.refused_count += len(page.refused)
         self.refused += page.refused[: MOST_REFUSED_KEPT - len(self.refused)]
@@ -139,9 +152,9 @@ class Intake:
             )
 
 
-def staged(person: Person, rules: Sequence[Rule], now: int) -> StagedPerson:
-    """Return a person as they are staged."""
-    return StagedPerson(person, plan.fingerprint(person), person.is_active(now), wanted(rules, person.groups))
+def staged(person: Person, rules: Sequence[Rule], now: int, digest: bytes = b"") -> StagedPerson:
+    """Return a person as they are staged; `digest` = of their entry."""
+    return StagedPerson(person, plan.fingerprint(person), person.is_active(now), wanted(rules, person.groups), digest or None)
 
 
 def _normalised(address: str) -> str:

@@ -9,12 +9,9 @@ from typing import Literal
 import msgspec
 
 from sync.directory import Listed, Person
-from sync.user import Kept, KeptClaim, Known, UserPlan, differences, living
+from sync.user import Kept, KeptClaim, Known, Seen, UserPlan, differences, living
 
 Verdict = Literal["added", "changed", "unchanged", "absent"]
-Seen = tuple[str, bytes]
-"""(external id, fingerprint) of one staged person."""
-
 MakeId = Callable[[], str]
 """Makes the id of a new user."""
 
@@ -26,31 +23,35 @@ def fingerprint(person: Person) -> bytes:
     return hashlib.blake2b(_encoder.encode(person), digest_size=16).digest()
 
 
-def merge(known: Iterable[Known], seen: Iterable[Seen]) -> Iterator[tuple[Verdict, str, Known | None]]:
-    """Walk two streams sorted by external id and yield (verdict, external id, known user or None).
+def merge(
+    known: Iterable[Known], seen: Iterable[Seen], recognised: Callable[[Known], bool] = lambda user: False
+) -> Iterator[tuple[Verdict, Known | None, Seen | None]]:
+    """Walk two streams sorted by external id and yield (verdict, known user, seen person); `recognised` = whose entry was met, though not read.
 
     | known            | seen        | verdict   |
     |------------------|-------------|-----------|
     | –                | yes         | added     |
     | here, same print | yes         | unchanged |
     | here, other print; missing, removed or unproven | yes | changed |
+    | here             | recognised  | unchanged |
     | here or missing  | no          | absent    |
     | removed          | no          | –         |
     """
     ours, theirs = iter(known), iter(seen)
     user, person = next(ours, None), next(theirs, None)
     while user is not None or person is not None:
-        if user is None or (person is not None and person[0] < user.external_id):
-            assert person is not None  # noqa: S101 – tells mypy what the loop's condition says
-            yield "added", person[0], None
+        if user is None or (person is not None and person.external_id < user.external_id):
+            yield "added", None, person
             person = next(theirs, None)
-        elif person is None or user.external_id < person[0]:
-            if user.state != "removed":
-                yield "absent", user.external_id, user
+        elif person is None or user.external_id < person.external_id:
+            if recognised(user):
+                yield "unchanged", user, None
+            elif user.state != "removed":
+                yield "absent", user, None
             user = next(ours, None)
         else:
-            same = user.fingerprint == person[1] and user.state in ("active", "disabled") and not user.unproven
-            yield "unchanged" if same else "changed", person[0], user
+            same = user.fingerprint == person.fingerprint and user.state in ("active", "disabled") and not user.unproven
+            yield "unchanged" if same else "changed", user, person
             user, person = next(ours, None), next(theirs, None)
 
 

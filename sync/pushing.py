@@ -26,7 +26,7 @@ from sync.store.outcome import ChangeLog
 from sync.store.staging import Staging
 from sync.store.within import Within
 from sync.vault import Mint, Vault, mint_value
-from sync.weigh import Picture
+from sync.weigh import Comparison, Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class _Push:
         # Whether anybody at all is in a policy's groups is all that is asked, and no push counts the members of a large group.
         members = {rule.name: sum(found.get(group, 0) is None for group in rule.groups) for rule in self._rules}
         picture = Picture(proof, accepted_facts(connection, source.name), seen_members=members)
-        weigh.compare_all(connection, staging, source.name, self._ids, new_user_id, picture)
+        weigh.compare_all(connection, staging, Comparison(source.name, self._ids, new_user_id), picture)
         weigh.find_losses(connection, staging, source, self._rules, now, picture)
         absent = kept.load_all(connection, (known.user_id for known in picture.absent))
         weigh.find_departures(reading, absent, now, picture, trusted=True)

@@ -30,7 +30,7 @@ from sync.store.staging import Staging
 from sync.store.views import RunView
 from sync.store.within import Within
 from sync.vault import Mint, Vault, mint_value
-from sync.weigh import Picture
+from sync.weigh import Comparison, Picture
 
 LAST_BIND = 2
 """Wrong passwords before rosterd stops trying, so that it never locks its own account out (rule 11)."""
@@ -132,8 +132,8 @@ class _Attempt:
             stamp = jump.take_stamp()
             picture = Picture(proof, facts, clock_jump=jump.jumped(facts.stamp, stamp), jumped_by=jump.jump_between(facts.stamp, stamp))
             with self._phase("plan", "plan"), self._store.read(on=connection):
-                weigh.compare_all(connection, staging, self._source.name, only_ids, new_user_id, picture)
-                self._approach.note(connection, staging, picture)
+                weigh.compare_all(connection, staging, Comparison(self._source.name, only_ids, new_user_id, self._intake.recognised), picture)
+                self._approach.note(connection, staging, picture, self._store.now())
                 weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)
                 absent = kept.load_all(connection, (known.user_id for known in picture.absent))
             with self._phase("plan", "evidence"):
@@ -175,7 +175,7 @@ class _Attempt:
         for refused in self._intake.refused:
             log.add("refused", reason=refused.why, evidence=refused.place)
         log.counts["unchanged"] += picture.unchanged
-        log.counts["refused"] = self._intake.refused_count + self._intake.dropped
+        log.counts["refused"] = self._intake.refused_count + self._intake.dropped + picture.dropped
         if self._run.dry_run:
             return
         if not self._run.only:

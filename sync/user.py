@@ -9,13 +9,24 @@ import msgspec
 
 
 class Known(NamedTuple):
-    """The little that the merge needs of every user of a source. `unproven` = marked so by an earlier run."""
+    """The little that the merge needs of every user of a source. `unproven` = marked so by an earlier run; `digest` = by what the entry is
+    recognised, None for not at all; `dropped` = how many values of it were left out."""
 
     external_id: str
     user_id: str
     fingerprint: bytes
     state: str
     unproven: bool
+    digest: bytes | None = None
+    dropped: int = 0
+
+
+class Seen(NamedTuple):
+    """The little that the merge needs of every person that was read."""
+
+    external_id: str
+    fingerprint: bytes
+    digest: bytes | None = None
 
 
 class KeptClaim(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from sync.directory import Absent, Finding, Proof, Reading
 from sync.guard import Loss, Ruling, Scale
 from sync.policy import Rule, vanished
 from sync.settings import GuardSettings, SourceSettings
-from sync.store import holds, kept
+from sync.store import holds, kept, recognising
 from sync.store.engine import Connection
 from sync.store.facts import SourceFacts
 from sync.store.staging import Staging, known_users
@@ -31,6 +31,8 @@ class Picture:
     proof: Proof
     facts: SourceFacts
     unchanged: int = 0
+    dropped: int = 0
+    """Values that are left out of entries which say what they said before."""
     absent: list[Known] = field(default_factory=list)
     departed: dict[str, Finding] = field(default_factory=dict)
     unproven: dict[str, Finding] = field(default_factory=dict)
@@ -50,20 +52,37 @@ class Picture:
         return frozenset(what for what in ("last_address", "disabled") if Loss(user_id, what) in self.ruling.withheld)
 
 
-def compare_all(connection: Connection, staging: Staging, source: str, only: list[str] | None, new_user_id: plan.MakeId, picture: Picture) -> None:
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is compared with what was staged: everybody of a source or `only` some, and whose entries were `recognised` instead of being read."""
+
+    source: str
+    only: list[str] | None
+    new_user_id: plan.MakeId
+    recognised: Callable[[Known], bool] = lambda user: False
+
+
+def compare_all(connection: Connection, staging: Staging, what: Comparison, picture: Picture) -> None:
     """Merge what is known with what was staged: note who is new or differs, keep who is absent."""
     noted: list[tuple[str, str, bool]] = []
-    for verdict, external_id, known in plan.merge(known_users(connection, source, only), staging.seen(connection)):
-        if verdict == "unchanged":
+    digests: list[tuple[str, bytes]] = []
+    for verdict, known, seen in plan.merge(known_users(connection, what.source, what.only), staging.seen(connection), what.recognised):
+        if verdict == "unchanged" and known is not None:
             picture.unchanged += 1
+            if seen is None:
+                picture.dropped += known.dropped
+            elif seen.digest and seen.digest != known.digest:
+                digests.append((known.user_id, seen.digest))
         elif verdict == "absent" and known is not None:
             picture.absent.append(known)
-        else:
-            noted.append((external_id, known.user_id if known else new_user_id(), known is not None))
-        if len(noted) >= kept.BATCH:
+        elif seen is not None:
+            noted.append((seen.external_id, known.user_id if known else what.new_user_id(), known is not None))
+        if len(noted) + len(digests) >= kept.BATCH:
             staging.note(connection, noted)
-            noted = []
+            recognising.note_digests(connection, digests)
+            noted, digests = [], []
     staging.note(connection, noted)
+    recognising.note_digests(connection, digests)
 
 
 def count_drifted(connection: Connection, staging: Staging, sample: frozenset[str], picture: Picture) -> int:

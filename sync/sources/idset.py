@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 
+from sync.ids import hash_of
+
 
 class IdSet:
     """A set of 64-bit hashes with open addressing: about 16 octets an id where a set of str takes 130; 0 = free.
@@ -18,7 +20,10 @@ class IdSet:
 
     def add(self, text: str) -> bool:
         """Remember `text`; return False if it was there already."""
-        mark = hash(text) & 0xFFFF_FFFF_FFFF_FFFF or 1
+        return self.add_hash(hash_of(text))
+
+    def add_hash(self, mark: int) -> bool:
+        """Remember the text of which `mark` is the hash (`sync.ids.hash_of`); return False if it was there already."""
         slots, mask = self._slots, self._mask
         at = mark & mask
         while found := slots[at]:

@@ -23,12 +23,13 @@ EMAIL_OF = (
 )
 """An address that the user holds: the primary, else the first listed, else none."""
 _INSERT_USER = (
-    'insert into "user" (id, source, external_id, place, username, name, email, state, inactive_since, expires_at, fingerprint, dropped,'
-    " created_at, updated_at, missing_reads) values (:id, :source, :external_id, :place, :username, :name, '', :state,"
-    " case when :state <> 'active' then :now end, :expires_at, :fingerprint, :dropped, :now, :now, 0)"
+    'insert into "user" (id, source, external_id, place, username, name, email, state, inactive_since, expires_at, fingerprint, entry_digest,'
+    " dropped, created_at, updated_at, missing_reads) values (:id, :source, :external_id, :place, :username, :name, '', :state,"
+    " case when :state <> 'active' then :now end, :expires_at, :fingerprint, :entry_digest, :dropped, :now, :now, 0)"
 )
 _UPDATE_USER = (
     'update "user" set place = :place, username = :username, name = :name, state = :state, expires_at = :expires_at, fingerprint = :fingerprint,'
+    " entry_digest = :entry_digest,"
     " inactive_since = case when :state = 'active' then null else coalesce(inactive_since, :now) end,"
     " dropped = :dropped, updated_at = :now, last_seen_at = null, unproven_since = null, missing_since = null, missing_reads = 0, removed_at = null"
     " where id = :id"
@@ -45,12 +46,14 @@ _DELETE_CLAIM = "delete from claim where user_id = :user_id and matched = :match
 
 
 class Keeping(NamedTuple):
-    """One user to write: as kept (None = new), as planned, the fingerprint to remember (b"" = compare again next time)."""
+    """One user to write: as kept (None = new), as planned, the fingerprint to remember (b"" = compare again next time), and by what the entry
+    it was made of is recognised."""
 
     kept: Kept | None
     plan: UserPlan
     fingerprint: bytes
     dropped: str
+    digest: bytes | None = None
 
     @property
     def changes(self) -> bool:
@@ -133,7 +136,7 @@ class Keeper:
         return {
             "id": plan.user_id, "source": self._source, "external_id": plan.external_id, "place": plan.place, "username": plan.username,
             "name": plan.name, "state": plan.state, "expires_at": plan.expires_at, "fingerprint": one.fingerprint, "dropped": one.dropped,
-            "now": self._now,
+            "entry_digest": one.digest, "now": self._now,
         }  # fmt: skip
 
     def _claims(self, batch: Sequence[Keeping]) -> None:

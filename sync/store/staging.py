@@ -11,7 +11,7 @@ from sync.directory import Person
 from sync.store import issuing
 from sync.store.engine import Store, know_sizes, many, streamed
 from sync.store.temporary import make_empty
-from sync.user import Known
+from sync.user import Known, Seen
 
 _temporary = MetaData()
 Table(
@@ -22,6 +22,7 @@ Table(
     Column("active", Boolean, nullable=False),
     Column("bare", Boolean, nullable=False),
     Column("person", LargeBinary, nullable=False),
+    Column("digest", LargeBinary),
     prefixes=["TEMPORARY"],
 )
 Table(
@@ -52,10 +53,14 @@ Table(
     prefixes=["TEMPORARY"],
 )
 
+# Of a read that recognised entries: who is not there any more, and by what others are to be recognised from now on (see recognising).
+Table("absent", _temporary, Column("external_id", Text, primary_key=True), prefixes=["TEMPORARY"])
+Table("recognised", _temporary, Column("user_id", Text, primary_key=True), Column("digest", LargeBinary, nullable=False), prefixes=["TEMPORARY"])
+
 _STAGE = (
-    "insert into staged (external_id, fingerprint, active, bare, person) values (:external_id, :fingerprint, :active, :bare, :person)"
-    " on conflict (external_id) do update"
-    " set fingerprint = excluded.fingerprint, active = excluded.active, bare = excluded.bare, person = excluded.person"
+    "insert into staged (external_id, fingerprint, active, bare, person, digest)"
+    " values (:external_id, :fingerprint, :active, :bare, :person, :digest) on conflict (external_id) do update set"
+    " fingerprint = excluded.fingerprint, active = excluded.active, bare = excluded.bare, person = excluded.person, digest = excluded.digest"
 )
 _WANT = "insert into staged_policy (external_id, policy) values (:external_id, :policy) on conflict do nothing"
 _NOTE = "insert into verdict (external_id, user_id, known) values (:external_id, :user_id, :known)"
@@ -72,12 +77,14 @@ FEW = 200
 
 
 class StagedPerson(msgspec.Struct):
-    """A person on the way in: `policies` are those whose groups they are in, `active` = enabled and not expired now."""
+    """A person on the way in: `policies` are those whose groups they are in, `active` = enabled and not expired now; `digest` = by what their
+    entry is recognised next time."""
 
     person: Person
     fingerprint: bytes
     active: bool
     policies: Sequence[str]
+    digest: bytes | None = None
 
 
 class StagedKey(msgspec.Struct):
@@ -98,6 +105,7 @@ class Verdicted(msgspec.Struct):
     person: Person
     user_id: str
     known: bool
+    digest: bytes | None = None
 
 
 class Staging:
@@ -120,6 +128,7 @@ class Staging:
                 "active": p.active,
                 "bare": p.person.bare,
                 "person": _encode(p.person),
+                "digest": p.digest,
             }
             for p in people
         ]
@@ -130,10 +139,10 @@ class Staging:
             many(connection, "delete from staged_policy where external_id = :external_id", [row for row in rows if row["bare"]])
             many(connection, _WANT, wants)
 
-    def seen(self, connection: Connection) -> Iterator[tuple[str, bytes]]:
-        """Yield (external id, fingerprint) sorted by id, byte order."""
+    def seen(self, connection: Connection) -> Iterator[Seen]:
+        """Yield everybody staged, sorted by id, byte order."""
         know_sizes(connection, _temporary.tables)
-        yield from streamed(connection, "select external_id, fingerprint from staged order by external_id")
+        yield from map(Seen._make, streamed(connection, "select external_id, fingerprint, digest from staged order by external_id"))
 
     def note(self, connection: Connection, verdicts: Sequence[tuple[str, str, bool]]) -> None:
         """Remember who is to be compared in full: (external id, user id, known)."""
@@ -142,13 +151,13 @@ class Staging:
     def verdicts(self, connection: Connection) -> Iterator[list[Verdicted]]:
         """Yield everybody noted, in batches."""
         query = text(
-            "select v.external_id, v.user_id, v.known, s.person from verdict v join staged s on s.external_id = v.external_id"
+            "select v.external_id, v.user_id, v.known, s.person, s.digest from verdict v join staged s on s.external_id = v.external_id"
             " where v.external_id > :after order by v.external_id limit :batch"
         )
         after, full = "", True
         while full and (rows := connection.execute(query, {"after": after, "batch": BATCH}).all()):
             after, full = rows[-1][0], len(rows) == BATCH
-            yield [Verdicted(_decode(person), user_id, bool(known)) for _, user_id, known, person in rows]
+            yield [Verdicted(_decode(person), user_id, bool(known), digest) for _, user_id, known, person, digest in rows]
 
     def count(self, connection: Connection) -> int:
         """Return how many people are staged."""
@@ -191,13 +200,15 @@ class Staging:
 
 def known_users(connection: Connection, source: str, only: Iterable[str] | None = None) -> Iterator[Known]:
     """Yield every user of `source` sorted by external id, byte order; with `only`, just those external ids."""
-    columns = 'select external_id, id, fingerprint, state, unproven_since is not null from "user" where source = :source'
+    columns = (
+        "select external_id, id, fingerprint, state, unproven_since is not null, entry_digest, json_array_length(dropped)"
+        ' from "user" where source = :source'
+    )
     if only is None:
-        for external_id, user_id, fingerprint, state, unproven in streamed(connection, f"{columns} order by external_id", {"source": source}):
-            yield Known(external_id, user_id, fingerprint, state, bool(unproven))
+        yield from map(Known._make, streamed(connection, f"{columns} order by external_id", {"source": source}))
         return
     named = text(f"{columns} and external_id in :ids order by external_id").bindparams(bindparam("ids", expanding=True))
     ids = sorted(set(only))
     for start in range(0, len(ids), FEW):
         for row in connection.execute(named, {"source": source, "ids": ids[start : start + FEW]}).all():
-            yield Known(row[0], row[1], row[2], row[3], bool(row[4]))
+            yield Known._make(row)

@@ -65,7 +65,8 @@ class SourceRow(SQLModel, table=True):
 
 
 class User(SQLModel, table=True):
-    """What we remember of a person. `last_seen_at` empty = seen by the source's last completed read.
+    """What we remember of a person. `last_seen_at` empty = seen by the source's last completed read. `entry_digest` = by what the entry that
+    `fingerprint` was made of is recognised.
 
     No index on (source, state): SQLite would prefer it to the unique one in joins by external id, and turn them quadratic.
     """
@@ -88,6 +89,7 @@ class User(SQLModel, table=True):
     blocked_by: str | None = None
     expires_at: int | None = None
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    entry_digest: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     dropped: list[Any] = json_column(list)
     created_at: int
     updated_at: int

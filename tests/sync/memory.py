@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from itertools import count
 import msgspec
 
 from sync.address import normalise
-from sync.directory import Absent, Delta, Dropped, Finding, Listed, Page, Person, Proof, Reading, Refused
+from sync.directory import Absent, Delta, Dropped, Familiar, Finding, Listed, Page, Person, Proof, Reading, Refused
 from sync.errors import CursorLost, SourceError
 
 PAGE = 500
@@ -29,6 +30,7 @@ class Directory:
     error_after: int | None = None
     tells: bool = False
     untold: set[str] = field(default_factory=set)
+    recognises: bool = True
     marks: dict[str, dict[str, Person]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
 
@@ -80,15 +82,26 @@ class _Reading:
     def _shown(self) -> list[Person]:
         return [person for key, person in self._directory.people.items() if key not in self._directory.hidden]
 
-    def full(self) -> Iterator[Page]:
+    def full(self, familiar: Familiar | None = None) -> Iterator[Page]:
         shown, directory = self._shown(), self._directory
         for start in range(0, len(shown), PAGE):
             if directory.error is not None and start >= (directory.error_after or 0):
                 raise directory.error
             self._entries += len(shown[start : start + PAGE])
-            yield Page(shown[start : start + PAGE])
+            yield self._page(shown[start : start + PAGE], familiar if directory.recognises else None)
         if directory.refused:
             yield Page([], directory.refused)
+
+    def _page(self, shown: Sequence[Person], familiar: Familiar | None) -> Page:
+        if familiar is None:
+            return Page(shown)
+        digests = [hashlib.blake2b(msgspec.msgpack.encode(person), digest_size=16, key=familiar.salt).digest() for person in shown]
+        known = [bool(familiar.whose(digest)) for digest in digests]
+        return Page(
+            [person for person, same in zip(shown, known, strict=True) if not same],
+            digests=[b"" if person.bare else digest for person, digest, same in zip(shown, digests, known, strict=True) if not same],
+            same=[digest for digest, same in zip(digests, known, strict=True) if same],
+        )
 
     def proof(self) -> Proof:
         groups = self._directory.groups

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sync.directory import Listed, Person
 from sync.plan import compare, fingerprint, merge
-from sync.user import Kept, Known, UserPlan
+from sync.user import Kept, Known, Seen, UserPlan
 
 NOW = 1_000_000
 
@@ -29,8 +29,8 @@ def kept_of(plan: UserPlan, *, held: bool = True) -> Kept:
 def test_equal_people_are_unchanged_and_never_compared_in_full() -> None:
     """A directory in which nothing happened yields nothing but `unchanged`."""
     print_ = fingerprint(person())
-    assert list(merge([Known("e1", "u1", print_, "active", False)], [("e1", print_)])) == [
-        ("unchanged", "e1", Known("e1", "u1", print_, "active", False))
+    assert list(merge([Known("e1", "u1", print_, "active", False)], [Seen("e1", print_)])) == [
+        ("unchanged", Known("e1", "u1", print_, "active", False), Seen("e1", print_))
     ]
 
 
@@ -38,8 +38,8 @@ def test_equal_people_are_unchanged_and_never_compared_in_full() -> None:
 def test_the_merge_agrees_with_set_arithmetic(ours: dict[str, bool], theirs: dict[str, bool]) -> None:
     """For any two sides, each id gets exactly the verdict that sets would give it."""
     known = [Known(i, "u" + i, b"%d" % flag, "active", False) for i, flag in sorted(ours.items())]
-    seen = [(i, b"%d" % flag) for i, flag in sorted(theirs.items())]
-    got = {external_id: verdict for verdict, external_id, _ in merge(known, seen)}
+    seen = [Seen(i, b"%d" % flag) for i, flag in sorted(theirs.items())]
+    got = {(user or person).external_id: verdict for verdict, user, person in merge(known, seen)}  # type: ignore[union-attr]
     both = ours.keys() & theirs.keys()
     assert got == (
         dict.fromkeys(theirs.keys() - ours.keys(), "added")
@@ -52,7 +52,7 @@ def test_somebody_back_is_compared_again_even_with_the_same_print() -> None:
     """A missing, removed or unproven user who is seen again is looked at, whatever the fingerprint; a removed one absent is not."""
     print_ = fingerprint(person())
     for state, unproven in (("missing", False), ("removed", False), ("active", True)):
-        assert next(merge([Known("e1", "u1", print_, state, unproven)], [("e1", print_)]))[0] == "changed"
+        assert next(merge([Known("e1", "u1", print_, state, unproven)], [Seen("e1", print_)]))[0] == "changed"
     assert not list(merge([Known("e1", "u1", print_, "removed", False)], []))
 
 

@@ -64,6 +64,12 @@ def read_dn(raw: bytes) -> str:
     return raw.decode("utf-8", "rosterd-dn")
 
 
+def dn_of(octets: bytes) -> str:
+    """Return the DN of a SearchResultEntry whose content these octets are. Raises Garbled."""
+    start, end = content(octets, 0, len(octets), OCTETS)
+    return read_dn(octets[start:end])
+
+
 def header(data: bytes, at: int, limit: int) -> tuple[int, int, int]:
     """Return (tag, start of content, end of content) of the element at `at`, which must end before `limit`. Raises Garbled."""
     try:

@@ -13,6 +13,7 @@ from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.filters import ANYTHING
 from sync.sources.ldap.mapping import Mapper
+from sync.sources.ldap.recognition import Recognition
 
 MOST_SHARED = 1000
 """Ids that several entries may share before the attribute is no id at all."""
@@ -21,10 +22,13 @@ MOST_SHARED = 1000
 class Collector:
     """Maps entries and remembers what speaks against the completeness of the read, and which ids were met twice."""
 
-    def __init__(self, line: Line, mapper: Mapper) -> None:
-        self._line, self._mapper = line, mapper
+    def __init__(self, line: Line, mapper: Mapper, recognition: Recognition | None = None) -> None:
+        self._line, self._mapper, self._recognition = line, mapper, recognition
         self._persons: list[Person] = []
         self._refused: list[Refused] = []
+        self._digests: list[bytes] = []
+        self._same: list[bytes] = []
+        self._digest = b""
         self._held: list[Entry] = []
         self._too_big: list[str] = []
         self._met = IdSet()
@@ -39,14 +43,27 @@ class Collector:
             return ""
         return f"{self.without_id} entries have no readable id, the first: {self._first_without_id}"
 
+    def recognise(self, octets: bytes) -> bool:
+        """Tell whether the entry of these octets is familiar, and the first with its id; any other is to be handed to `take` next."""
+        if self._recognition is None:
+            return False
+        digest = self._recognition.digest(octets)
+        whose = self._recognition.whose(digest)
+        if whose and self._met.add_hash(whose):
+            self._same.append(digest)
+            return True
+        self._digest = digest
+        return False
+
     def take(self, entry: Entry) -> None:
         """Map one entry at once; nothing of the entry itself is kept."""
+        digest, self._digest = self._digest, b""
         if self._mapper.sets_aside(entry):
             return
         if entry.too_big:
             self._too_big.append(entry.dn)
         else:
-            self._add(self._mapper.person(entry))
+            self._add(self._mapper.person(entry), digest)
 
     def hold(self, entry: Entry) -> None:
         """Keep one entry until the page is complete: its groups are to be asked for on the same connection."""
@@ -58,8 +75,8 @@ class Collector:
             self.take(entry)
         for dn in self._too_big:
             self._add(self._read_alone(dn))
-        page = Page(self._persons, self._refused)
-        self._persons, self._refused, self._held, self._too_big = [], [], [], []
+        page = Page(self._persons, self._refused, self._digests, self._same)
+        self._persons, self._refused, self._digests, self._same, self._held, self._too_big = [], [], [], [], [], []
         return page
 
     def clear_up(self, look_up: Callable[[Iterable[str]], list[Entry]]) -> Page:
@@ -89,7 +106,7 @@ class Collector:
             return Refused(dn, "is too big to read, and does not show its id alone")
         return self._mapper.bare(entries[0])
 
-    def _add(self, seen: Person | Refused) -> None:
+    def _add(self, seen: Person | Refused, digest: bytes = b"") -> None:
         if isinstance(seen, Refused):
             self._refused.append(seen)
             if not seen.external_id:
@@ -97,6 +114,7 @@ class Collector:
                 self._first_without_id = self._first_without_id or f"{seen.place} {seen.why}"
         elif self._met.add(seen.external_id):
             self._persons.append(seen)
+            self._digests.append(b"" if seen.bare else digest)
         else:
             self._twice[seen.external_id] = seen
             if len(self._twice) > MOST_SHARED:

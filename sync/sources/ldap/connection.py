@@ -26,7 +26,7 @@ _SCOPES = {"entry": ldap3.BASE, "subtree": ldap3.SUBTREE}
 class Search:
     """What to ask: below `base` (or only it), who matches `filter`, and which attributes of theirs.
     `page_size` 0 = all at once; `biggest` = octets of an entry that are read; `controls` = (OID, criticality, value) to send along; `overhear` is
-    told what comes beside the entries (see Wire)."""
+    told what comes beside the entries, and `recognise` asked whether an entry need not be decoded (see Wire)."""
 
     base: str
     filter: str
@@ -36,6 +36,7 @@ class Search:
     biggest: int = BIGGEST_ENTRY
     controls: Sequence[tuple[str, bool, bytes | None]] = ()
     overhear: Callable[[int, bytes], None] | None = None
+    recognise: Callable[[bytes], bool] | None = None
 
 
 class Line:
@@ -84,7 +85,7 @@ class Line:
     def search(self, asked: Search, take: Callable[[Entry], None], cookie: bytes | None = None) -> Done:
         """Send one search, hand each entry to `take` as it arrives, and return how it ended, whatever that is."""
         wire, paging = self._wire, {}
-        wire.take, wire.overhear, wire.biggest_entry = take, asked.overhear, asked.biggest
+        wire.take, wire.overhear, wire.recognise, wire.biggest_entry = take, asked.overhear, asked.recognise, asked.biggest
         if asked.page_size:
             paging = {"paged_size": asked.page_size, "paged_criticality": True, "paged_cookie": cookie}
         with translate.translated(self.url, asked.filter):

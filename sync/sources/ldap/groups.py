@@ -89,6 +89,16 @@ class GroupIndex:
         """Return those of the named groups that the search found, with how many members each shows."""
         return {name: self.sizes[name] for name in names if name in self.sizes}
 
+    @property
+    def by_place(self) -> bool:
+        """Whether nothing of an entry but its DN says which groups list it."""
+        return not self._by_username and not self._by_sid
+
+    @property
+    def said(self) -> str:
+        """All of it in words: the same words, the same groups for everybody."""
+        return repr((self._names, self._groups_of, self._numbers))
+
     def groups_of(self, entry: Entry, username: str) -> list[str]:
         """Return the compared names of the groups that list this entry, and with `nested` of those that list them."""
         numbers = set(self._groups_of.get(self._key_of(entry, username), ()))

@@ -39,6 +39,11 @@ class Nesting:
         self._above: dict[str, set[str]] = {}
         self._by_sid: dict[bytes, str] = {}
 
+    @property
+    def said(self) -> str:
+        """All of it in words: the same words, the same ways."""
+        return repr((sorted((name, sorted(above)) for name, above in self._above.items()), sorted(self._by_sid.items())))
+
     def beyond(self, entry: Entry, names: Iterable[str]) -> set[str]:
         """Return the issuing groups that an entry is in by way of the groups it names and of its primary group."""
         if not self._above:

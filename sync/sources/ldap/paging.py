@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from sync.errors import SourceIncomplete, SourceUnavailable
 from sync.sources.ldap import translate
-from sync.sources.ldap.ber import Done, Entry
+from sync.sources.ldap.ber import Done, Entry, dn_of
 from sync.sources.ldap.connection import Line, Search
 from sync.sources.ldap.vendors import Vendor
 
@@ -31,14 +32,14 @@ class Walk:
         self._seen: set[tuple[bytes, str]] = set()
 
     def pages_of(self, asked: Search, take: Callable[[Entry], None]) -> Iterator[int]:
-        """Hand every entry to `take`; yield the number of entries after each page.
+        """Hand every entry to `take` that the search does not recognise; yield the number of entries after each page.
 
         Raises SourceIncomplete (a limit, a missing control, a loop), SourceRefused, SourceUnavailable.
         """
         cookie: bytes | None = None
         while True:
-            page = _Page(take)
-            done = self._one_page(asked, page, cookie)
+            page = _Page(take, asked.recognise)
+            done = self._one_page(replace(asked, recognise=page.recognise) if asked.recognise else asked, page, cookie)
             self._check(asked, done)
             self.pages += 1
             yield page.entries
@@ -93,8 +94,8 @@ class Walk:
 class _Page:
     """What one page brought."""
 
-    def __init__(self, take: Callable[[Entry], None]) -> None:
-        self._take = take
+    def __init__(self, take: Callable[[Entry], None], recognise: Callable[[bytes], bool] | None) -> None:
+        self._take, self._recognise = take, recognise
         self.entries = 0
         self.first = ""
 
@@ -104,3 +105,12 @@ class _Page:
             self.first = entry.dn
         self.entries += 1
         self._take(entry)
+
+    def recognise(self, octets: bytes) -> bool:
+        """Count an entry that is recognised."""
+        known = self._recognise is not None and self._recognise(octets)
+        if known:
+            if not self.entries:
+                self.first = dn_of(octets)
+            self.entries += 1
+        return known

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 
 from sync.address import MalformedAddress, normalise
-from sync.directory import Absent, Delta, Finding, Listed, Page, Person, Proof, Refused
+from sync.directory import Absent, Delta, Familiar, Finding, Listed, Page, Person, Proof, Refused
 from sync.errors import SourceUnavailable
 from sync.settings import SourceSettings
 from sync.sources.ldap.ber import Entry
@@ -24,6 +24,7 @@ from sync.sources.ldap.mapping import Mapper
 from sync.sources.ldap.nesting import Nesting, read_nesting
 from sync.sources.ldap.opinion import SecondOpinion
 from sync.sources.ldap.paging import Walk
+from sync.sources.ldap.recognition import Recognition
 from sync.sources.ldap.root import Root, read_root, vendor_of
 from sync.sources.ldap.servers import Servers
 
@@ -49,11 +50,11 @@ class LdapReading:
         """The kind of server, once its root DSE has been read."""
         return vendor_of(self._settings, self._root).name if self._root else ""
 
-    def full(self) -> Iterator[Page]:
+    def full(self, familiar: Familiar | None = None) -> Iterator[Page]:
         """Yield every page of every base. Another server is tried only while not a single page has been read."""
         self._proof = self._nested = None
         while True:
-            pages = self._read_all(self._line())
+            pages = self._read_all(self._line(), familiar)
             try:
                 first = next(pages)
             except SourceUnavailable as error:
@@ -130,14 +131,17 @@ class LdapReading:
         root = self._root_of(line)
         return dialect_of(self._settings, vendor_of(self._settings, root), root.contexts)
 
-    def _read_all(self, line: Line) -> Iterator[Page]:
+    def _read_all(self, line: Line, familiar: Familiar | None) -> Iterator[Page]:
         dialect = self._dialect(line)
         position = self._position(line, dialect)
         index = read_groups(line, dialect)
-        mapper = Mapper(self._settings, dialect, index.groups_of if index else None, self._nesting(line, dialect))
-        walk, collector = Walk(line, dialect.vendor), Collector(line, mapper)
+        nesting = self._nesting(line, dialect)
+        mapper = Mapper(self._settings, dialect, index.groups_of if index else None, nesting)
+        recognition = Recognition(familiar, dialect, self._settings, mapper.attributes, index, nesting) if familiar else None
+        walk, collector = Walk(line, dialect.vendor), Collector(line, mapper, recognition)
         for base in self._bases:
-            for _ in walk.pages_of(self._search(base, dialect.filter, mapper), collector.take):
+            asked = replace(self._search(base, dialect.filter, mapper), recognise=collector.recognise if recognition else None)
+            for _ in walk.pages_of(asked, collector.take):
                 yield collector.page()
         shared = collector.clear_up(partial(self._entries_with, line, dialect, mapper))
         if shared.persons:

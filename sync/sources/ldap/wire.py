@@ -55,6 +55,8 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         self.take: Callable[[Entry], None] = lambda entry: None
         self.overhear: Callable[[int, bytes], None] | None = None
         """Told what comes beside the entries, if set: (tag of the operation, an entry's controls or the content of a notice)."""
+        self.recognise: Callable[[bytes], bool] | None = None
+        """Asked, if set, with the octets of each entry (its DN and its attributes) that is not too big: True = it need not be decoded."""
         self.references = 0
         self.done: Done | None = None
         self._buffer = b""
@@ -116,13 +118,10 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         if number != message_id:
             self._refuse_other(number)
         if tag == ber.ENTRY:
-            self.take(self._reader.read(data, at, end))
+            self._take(data, at, end)
+        if tag in (ber.ENTRY, ber.INTERMEDIATE):
             if self.overhear:
-                self.overhear(tag, data[end:stop])
-            return None
-        if tag == ber.INTERMEDIATE:
-            if self.overhear:
-                self.overhear(tag, data[at:end])
+                self.overhear(tag, data[end:stop] if tag == ber.ENTRY else data[at:end])
             return None
         if tag == ber.REFERENCE:
             self.references += 1
@@ -131,6 +130,11 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
             self.done = ber.read_done(data, at, end, stop)
             return {"result": self.done.code, "description": "", "dn": "", "message": "", "referrals": None, "type": "searchResDone"}
         return self._decode_other(data[begin:stop], ber.read_done(data, at, end, stop))
+
+    def _take(self, data: bytes, at: int, end: int) -> None:
+        """Hand on the entry whose content lies between `at` and `end`, decoded if it need be."""
+        if self.recognise is None or not self.recognise(data[at:end]):
+            self.take(self._reader.read(data, at, end))
 
     def _refuse_other(self, number: int) -> None:
         """Raise for a message that answers something else; number 0 is the server's good-bye (RFC 4511 section 4.4.1)."""

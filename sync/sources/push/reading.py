@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from sync.address import MalformedAddress, normalise
-from sync.directory import Absent, Delta, Finding, Page, Person, Proof
+from sync.directory import Absent, Delta, Familiar, Finding, Page, Person, Proof
 from sync.settings import SourceSettings
 from sync.sources.push.mapping import Mapper
 from sync.store import pushed, pushedgroups
@@ -30,7 +30,7 @@ class PushReading:
         self._mapper = Mapper(settings, self._issuing)
         self._pages = self._entries = 0
 
-    def full(self) -> Iterator[Page]:
+    def full(self, familiar: Familiar | None = None) -> Iterator[Page]:
         """Yield every page."""
         self._pages = self._entries = 0
         people = self._people(None)

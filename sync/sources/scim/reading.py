@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from sync.address import MalformedAddress, normalise
-from sync.directory import Absent, Delta, Finding, Page, Person, Proof, Refused
+from sync.directory import Absent, Delta, Familiar, Finding, Page, Person, Proof, Refused
 from sync.errors import CursorLost, SourceRefused
 from sync.settings import SourceSettings
 from sync.sources.idset import IdSet
@@ -41,7 +41,7 @@ class ScimReading:
         self._shown: list[str] = []
         self.server = line.url
 
-    def full(self) -> Iterator[Page]:
+    def full(self, familiar: Familiar | None = None) -> Iterator[Page]:
         """Yield every page of /Users."""
         self._proof = self._roster = None
         mapper, collector = self._mapper(), _Collector()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sync.store.engine import Database
 
-VERSIONS = ("0001", "0002", "0003", "0004")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every revision this version knows, oldest first; a test compares it with the scripts."""
 
 

@@ -1,0 +1,185 @@
+"""A run that recognises entries instead of reading them ends in every respect as one that reads them all."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from sync.address import normalise
+from sync.directory import Dropped, Listed, Refused
+from sync.errors import Conflict, NotFound, SourceUnavailable
+from sync.settings import Policy
+from sync.store import reverting, runs, sources
+from tests.sync.world import World
+
+PEOPLE = [f"p{number}" for number in range(5)]
+ADDRESSES = [f"a{number}@corp.example" for number in range(4)]
+GROUPS = [(), ("ai",), ("other",), ("ai", "other")]
+POLICIES = [(Policy("all"), Policy("ai", groups=("ai",))), (Policy("ai", groups=("ai",), expires_after=40 * 86_400),), (Policy("all"),)]
+uid = st.sampled_from(PEOPLE)
+addresses = st.lists(st.sampled_from(ADDRESSES), max_size=3, unique=True)
+
+Step = tuple[Any, ...]
+steps = st.one_of(
+    st.tuples(st.just("write"), uid, addresses, st.booleans(), st.sampled_from(GROUPS)),
+    st.tuples(st.just("address"), uid, addresses),
+    st.tuples(st.just("groups"), uid, st.sampled_from(GROUPS)),
+    st.tuples(st.just("expire"), uid, st.sampled_from([None, 1, 3])),
+    st.tuples(st.just("drop"), uid, st.integers(0, 3)),
+    st.tuples(st.just("bare"), uid),
+    st.tuples(st.just("delete"), uid),
+    st.tuples(st.just("hide"), uid),
+    st.tuples(st.just("refuse"), st.integers(0, 2)),
+    st.tuples(st.just("wait"), st.sampled_from([0.1, 1.5, 8])),
+    st.tuples(st.just("policies"), st.sampled_from(POLICIES)),
+    st.tuples(st.just("configure"), st.integers(0, 1)),
+    st.tuples(
+        st.just("cut"),
+    ),
+    st.tuples(st.just("decide"), st.booleans()),
+    st.tuples(st.just("revert"), st.integers(0, 3)),
+    *[st.tuples(st.just("sync"), st.booleans(), st.sampled_from(["full", "full", "incremental"]))] * 8,
+)
+
+
+class Pair:
+    """Two worlds in which the same happens; only in the first are entries recognised."""
+
+    def __init__(self, folder: Path) -> None:
+        self.worlds = []
+        for name in ("recognising", "reading"):
+            (folder / name).mkdir()
+            world = World(folder / name)
+            world.directory.recognises, world.directory.tells = name == "recognising", True
+            world.policies = POLICIES[0]
+            world.guard(max_removed=1, max_removed_percent=0, max_disabled=2)
+            self.worlds.append(world)
+        self._ids = [itertools.count(), itertools.count()]
+        self.current = 0
+
+    def new_user_id(self) -> str:
+        return f"u{next(self._ids[self.current]):04}"
+
+    def take(self, step: Step) -> None:
+        """Let it happen in both, and compare what came of it."""
+        ends = []
+        for number, world in enumerate(self.worlds):
+            self.current = number
+            ends.append(getattr(self, "_" + step[0])(world, *step[1:]))
+        assert ends[0] == ends[1], step
+        assert story(self.worlds[0]) == story(self.worlds[1]), step
+
+    def _write(self, world: World, one: str, listed: list[str], enabled: bool, groups: tuple[str, ...]) -> None:
+        world.directory.add(one, *listed, enabled=enabled, groups=groups)
+
+    def _address(self, world: World, one: str, listed: list[str]) -> None:
+        self._change(world, one, emails=tuple(Listed(address, normalise(address)) for address in listed))
+
+    def _groups(self, world: World, one: str, groups: tuple[str, ...]) -> None:
+        self._change(world, one, groups=groups)
+
+    def _expire(self, world: World, one: str, days: int | None) -> None:
+        self._change(world, one, expires_at=None if days is None else world.clock.now + days * 86_400_000)
+
+    def _drop(self, world: World, one: str, count: int) -> None:
+        self._change(world, one, dropped=tuple(Dropped("mail", f"bad {number}", "is bad") for number in range(count)))
+
+    def _bare(self, world: World, one: str) -> None:
+        self._change(world, one, username="", name="", emails=(), groups=(), dropped=(), bare=True)
+
+    def _change(self, world: World, one: str, **facts: object) -> None:
+        if f"id-{one}" in world.directory.people:
+            world.directory.change(f"id-{one}", **facts)
+
+    def _delete(self, world: World, one: str) -> None:
+        world.directory.people.pop(f"id-{one}", None)
+        world.directory.hidden.discard(f"id-{one}")
+
+    def _hide(self, world: World, one: str) -> None:
+        if f"id-{one}" in world.directory.people:
+            world.directory.hidden ^= {f"id-{one}"}
+
+    def _refuse(self, world: World, count: int) -> None:
+        world.directory.refused = [Refused(f"cn={number}", "has no id") for number in range(count)]
+
+    def _wait(self, world: World, days: float) -> None:
+        world.clock.forward(days=days)
+
+    def _policies(self, world: World, policies: tuple[Policy, ...]) -> None:
+        world.policies = policies
+        world.declare()
+
+    def _configure(self, world: World, number: int) -> None:
+        world.configure(digest=f"d{number}", parts={"base": f"b{number}"})
+
+    def _cut(self, world: World) -> object:
+        world.directory.error, world.directory.error_after = SourceUnavailable("cut", "The line was cut."), 0
+        try:
+            return self._sync(world, False, "full") if world.directory.people else None
+        finally:
+            world.directory.error = None
+
+    def _decide(self, world: World, approve: bool) -> None:
+        hold = sources.get_source(world.store, "corp").open_hold
+        if hold is not None:
+            (runs.approve if approve else runs.discard)(world.store, hold.run, "cli:admin")
+
+    def _revert(self, world: World, place: int) -> None:
+        done, _ = runs.list_runs(world.store, limit=4)
+        with suppress(Conflict, NotFound):
+            reverting.revert(world.store, done[place % len(done)].id if done else "none-yet", reverting.Asked("cli:admin", "cli", False))
+        sources.resume(world.store, "corp", "cli:admin")
+
+    def _sync(self, world: World, dry: bool, mode: str) -> object:
+        ended = world.sync_any(mode=mode, dry_run=dry)
+        world.clock.forward(seconds=1)
+        log = sorted(json.dumps(_without_ids(msgspec.to_builtins(change)), sort_keys=True) for change in world.changes(ended))
+        return ended.state, ended.mode, ended.complete, ended.entries, ended.counts, ended.error and ended.error.code, log
+
+
+def _without_ids(change: dict[str, Any]) -> dict[str, Any]:
+    after = change.get("after") or {}
+    return {**change, "id": None, "run": None, "after": {**after, "key_id": bool(after.get("key_id"))}}
+
+
+def story(world: World) -> list[object]:
+    """Return all that the store says but for ids made at random, what is sealed, and by what entries are recognised."""
+    columns = {
+        '"user"': "external_id, id, place, username, name, email, state, blocked_at, expires_at, fingerprint, dropped, created_at, updated_at,"
+        " last_seen_at, unproven_since, inactive_since, missing_since, missing_reads, removed_at",
+        "claim": "*",
+        "membership m join directory_group g on g.id = m.group_id": "m.user_id, g.external_id",
+        "virtual_key": "user_id, policy, name, origin, enabled, expires_at, created_at, rotated_at, disabled_by, disabled_at, deleted_at",
+        "user_before": "user_id, image",
+        "loss": "user_id, what, at",
+        "hold_item": "user_id, what",
+        "source": "read_at, succeeded_at, cursor, paused_by",
+    }
+    with world.store.read() as connection:
+        return [(table, sorted(map(repr, connection.execute(text(f"select {wanted} from {table}"))))) for table, wanted in columns.items()]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(steps, min_size=10, max_size=40))
+def test_recognising_changes_nothing_but_the_time_it_takes(monkeypatch: pytest.MonkeyPatch, history: list[Step]) -> None:
+    """Through any history of edits, cut reads, holds, decisions and reverts, both ways give the same store, change logs and counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        pair = Pair(Path(folder))
+        monkeypatch.setattr("sync.run.new_user_id", pair.new_user_id)
+        monkeypatch.setattr("sync.intake.SAMPLE", 1)
+        for step in (("write", "p0", ["a0@corp.example"], True, ("ai",)), ("write", "p1", ["a1@corp.example"], True, ()), *history):
+            pair.take(step)
+        for _ in range(2):
+            pair.take(("sync", False, "full"))
+        for world in pair.worlds:
+            world.store.close()
