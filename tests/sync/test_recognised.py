@@ -62,7 +62,7 @@ class Pair:
             world = World(folder / name)
             world.directory.recognises, world.directory.tells = name == "recognising", True
             world.policies = POLICIES[0]
-            world.guard(max_removed=1, max_removed_percent=0, max_disabled=2)
+            world.guard(max_removed=1, max_removed_percent=0, max_disabled=0)
             self.worlds.append(world)
         self._ids = [itertools.count(), itertools.count()]
         self.current = 0
@@ -108,6 +108,9 @@ class Pair:
     def _hide(self, world: World, one: str) -> None:
         if f"id-{one}" in world.directory.people:
             world.directory.hidden ^= {f"id-{one}"}
+
+    def _show(self, world: World) -> None:
+        world.directory.hidden.clear()
 
     def _refuse(self, world: World, count: int) -> None:
         world.directory.refused = [Refused(f"cn={number}", "has no id") for number in range(count)]
@@ -177,9 +180,9 @@ def test_recognising_changes_nothing_but_the_time_it_takes(monkeypatch: pytest.M
         pair = Pair(Path(folder))
         monkeypatch.setattr("sync.run.new_user_id", pair.new_user_id)
         monkeypatch.setattr("sync.intake.SAMPLE", 1)
-        for step in (("write", "p0", ["a0@corp.example"], True, ("ai",)), ("write", "p1", ["a1@corp.example"], True, ()), *history):
+        people = [("write", one, [f"a{number}@corp.example"], True, ("ai",)) for number, one in enumerate(PEOPLE[:4])]
+        end = [("show",), ("sync", False, "full"), ("decide", True), ("sync", False, "full"), ("sync", False, "full")]
+        for step in (*people, *history, *end):
             pair.take(step)
-        for _ in range(2):
-            pair.take(("sync", False, "full"))
         for world in pair.worlds:
             world.store.close()
