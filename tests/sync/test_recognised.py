@@ -172,7 +172,7 @@ def story(world: World) -> list[object]:
         return [(table, sorted(map(repr, connection.execute(text(f"select {wanted} from {table}"))))) for table, wanted in columns.items()]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(steps, min_size=10, max_size=40))
 def test_recognising_changes_nothing_but_the_time_it_takes(monkeypatch: pytest.MonkeyPatch, history: list[Step]) -> None:
     """Through any history of edits, cut reads, holds, decisions and reverts, both ways give the same store, change logs and counts."""
@@ -186,3 +186,30 @@ def test_recognising_changes_nothing_but_the_time_it_takes(monkeypatch: pytest.M
             pair.take(step)
         for world in pair.worlds:
             world.store.close()
+
+
+def test_whose_loss_is_withheld_is_weighed_in_every_run(world: World) -> None:
+    """An entry that was not believed is not recognised: its people stay held until somebody decides, though it says the same each time."""
+    world.guard(max_disabled=0)
+    world.people(2)
+    world.sync()
+    world.directory.change("id-p0", enabled=False)
+    for _ in range(3):
+        assert world.sync(expect="held").counts["withheld"] == 1
+    hold = sources.get_source(world.store, "corp").open_hold
+    assert hold is not None
+    runs.approve(world.store, hold.run, "cli:admin")
+    assert world.sync().counts["disabled"] == 1
+    assert world.sync().counts["unchanged"] == 2
+
+
+def test_who_was_not_shown_lately_is_looked_at_when_shown_again(world: World) -> None:
+    """Somebody unproven whose entry comes back as it was stands as seen again."""
+    world.people(2)
+    world.sync()
+    world.directory.hidden.add("id-p0")
+    assert world.sync().counts["unproven"] == 1
+    world.directory.hidden.clear()
+    world.sync()
+    with world.store.read() as connection:
+        assert connection.execute(text('select count(*) from "user" where unproven_since is not null')).scalar_one() == 0
