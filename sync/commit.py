@@ -58,7 +58,7 @@ class Commit:
                 old = before.get(one.user_id)
                 new = plan.compare(old, one.person, user_id=one.user_id, now=self._now, withheld=withheld)
                 dropped = msgspec.json.encode(one.person.dropped).decode()
-                keepings.append(Keeping(old, new, b"" if withheld else plan.fingerprint(one.person), dropped, one.digest))
+                keepings.append(Keeping(old, new, b"" if withheld else one.fingerprint, dropped, one.digest))
                 # Whose loss is withheld is compared again in every run; what was left out of their entry has been named.
                 self._record(old, new, dropped if one.person.dropped and (new.kinds or not withheld) else None)
             self._tell_of_people("user.disabled", (one.plan.user_id for one in keepings if "disabled" in one.plan.kinds))

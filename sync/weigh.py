@@ -88,7 +88,7 @@ def compare_all(connection: Connection, staging: Staging, what: Comparison, pict
 def count_drifted(connection: Connection, staging: Staging, sample: frozenset[str], picture: Picture) -> int:
     """Return how many of the sampled people differ from what is kept, although nothing said that they changed."""
     gone = sum(known.external_id in sample and not known.unproven for known in picture.absent)
-    return gone + sum(one.known and one.person.external_id in sample for batch in staging.verdicts(connection) for one in batch)
+    return gone + sum(one.person.external_id in sample for batch in staging.verdicts(connection, known=True) for one in batch)
 
 
 def find_losses(connection: Connection, staging: Staging, source: SourceSettings, rules: tuple[Rule, ...], now: int, picture: Picture) -> None:
@@ -98,7 +98,7 @@ def find_losses(connection: Connection, staging: Staging, source: SourceSettings
     costs = {one.matched: one.costs for one in ending if one.costs}
     holders = {one.matched: one.user_id for one in ending if one.working}
     kept_on: set[str] = set()
-    for batch in staging.verdicts(connection):
+    for batch in staging.verdicts(connection, known=not holders):  # who is new loses nothing, but may take what somebody's quarantine keeps
         before = kept.load(connection, [one.user_id for one in batch if one.known])
         for one in batch:
             for matched in {email.matched for email in one.person.emails} & holders.keys() if holders else ():

@@ -21,6 +21,19 @@ _BIDS = text(
 _UPTO = text("select max(matched) from (select matched from touched where matched > :after order by matched limit 5000) as slice")
 
 
+_UNRIVALLED = (
+    "not claim.held and claim.dropped_at is null and claim.matched in (select matched from touched)"
+    " and exists (select 1 from \"user\" u where u.id = claim.user_id and u.state in ('active', 'disabled'))"
+    " and not exists (select 1 from claim other where other.matched = claim.matched and other.user_id <> claim.user_id)"
+)
+"""Claims of which nothing has to be decided: nobody else claims the address. Nearly all are, so they never leave the database."""
+_SETTLED = (
+    "exists (select 1 from claim c join \"user\" u on u.id = c.user_id where c.matched = touched.matched and c.held and u.state <> 'removed')"
+    " and not exists (select 1 from claim c where c.matched = touched.matched and not c.held)"
+)
+"""Touched addresses whose only claimant holds them and keeps them."""
+
+
 class Contested(msgspec.Struct, frozen=True):
     """An address that a user's entry newly lists and the user does not get: the holder, or None when equal claims withhold it."""
 
@@ -33,6 +46,9 @@ class Contested(msgspec.Struct, frozen=True):
 def settle(connection: Connection, now: int, back: Set[str]) -> Iterator[Contested]:
     """Decide every touched address, write the holders, and yield the claims that lost: those made at `now`, and those of the users `back`."""
     know_sizes(connection, ("touched", "touched_user"))
+    connection.execute(text(f"insert into touched_user (user_id) select user_id from claim where {_UNRIVALLED} on conflict do nothing"))
+    connection.execute(text(f"update claim set held = true where {_UNRIVALLED}"))
+    connection.execute(text(f"delete from touched where {_SETTLED}"))
     after = ""
     while (upto := connection.execute(_UPTO, {"after": after}).scalar_one()) is not None:
         rows = connection.execute(_BIDS, {"after": after, "upto": upto}).all()

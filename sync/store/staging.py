@@ -105,7 +105,8 @@ class Verdicted(msgspec.Struct):
     person: Person
     user_id: str
     known: bool
-    digest: bytes | None = None
+    fingerprint: bytes
+    digest: bytes | None
 
 
 class Staging:
@@ -148,16 +149,17 @@ class Staging:
         """Remember who is to be compared in full: (external id, user id, known)."""
         many(connection, _NOTE, [{"external_id": e, "user_id": u, "known": k} for e, u, k in verdicts])
 
-    def verdicts(self, connection: Connection) -> Iterator[list[Verdicted]]:
-        """Yield everybody noted, in batches."""
+    def verdicts(self, connection: Connection, *, known: bool = False) -> Iterator[list[Verdicted]]:
+        """Yield everybody noted, in batches; with `known` only those who are not new."""
         query = text(
-            "select v.external_id, v.user_id, v.known, s.person, s.digest from verdict v join staged s on s.external_id = v.external_id"
-            " where v.external_id > :after order by v.external_id limit :batch"
+            "select v.external_id, v.user_id, v.known, s.person, s.fingerprint, s.digest"
+            " from verdict v join staged s on s.external_id = v.external_id"
+            f" where v.external_id > :after{' and v.known' if known else ''} order by v.external_id limit :batch"
         )
         after, full = "", True
         while full and (rows := connection.execute(query, {"after": after, "batch": BATCH}).all()):
             after, full = rows[-1][0], len(rows) == BATCH
-            yield [Verdicted(_decode(person), user_id, bool(known), digest) for _, user_id, known, person, digest in rows]
+            yield [Verdicted(_decode(person), user_id, bool(is_known), *prints) for _, user_id, is_known, person, *prints in rows]
 
     def count(self, connection: Connection) -> int:
         """Return how many people are staged."""
