@@ -35,6 +35,7 @@ class Stores:
             return StoreSettings(f"sqlite:///{file}")
         if file not in self._given:
             server = self._start()
+            self._drop_left()
             self._given[file] = StoreSettings(server.url(server.create(self._template)))
         return self._given[file]
 
@@ -72,6 +73,12 @@ class Stores:
     def close(self) -> None:
         """End the server, if there is one."""
         self._ends.close()
+
+    def _drop_left(self) -> None:
+        """Remove the databases whose folder has gone with its test: each takes eight megabytes of memory."""
+        for file in [file for file in self._given if not file.parent.exists()]:
+            database = make_url(self._given.pop(file).url).database
+            self._start().drop(str(database))
 
     def _start(self) -> Postgres:
         if self._server is None:

@@ -20,7 +20,7 @@ _LATEST = text(
     " order by id desc limit 1"
 )
 _BEGIN = text(
-    "insert into run (id, source, trigger, requested_by, mode, mode_reason, dry_run, only, state, pages, entries, counts, seconds, requested_at,"
+    'insert into run (id, source, trigger, requested_by, mode, mode_reason, dry_run, "only", state, pages, entries, counts, seconds, requested_at,'
     " started_at, finished_at) values (:id, :source, 'push', 'scim', 'push', '', false, '', 'succeeded', 0, 0, :counts, '{}', :now, :now, :now)"
 )
 _ADD = text(

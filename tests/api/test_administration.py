@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import insert
 
 from api.routes import events
 from sync.store import runs
 from sync.store.rows import make_cursor
+from sync.store.tables import ChangeRow
 from tests.api.world import Company
 from tests.stores import STORES
 
@@ -155,8 +157,7 @@ def test_a_revert_over_http(company: Company) -> None:
     assert company.ask("POST", f"/api/sync/runs/{run.id}/revert", token).json()["error"]["code"] == "run_not_revertible"
     company.change("run", run.id, state="succeeded", finished_at=1)
     with company.store.write() as connection:
-        added = "insert into change (run_id, kind, user_id, after) values (?, 'added', ?, '{\"username\": \"ann@corp.example\"}')"
-        connection.exec_driver_sql(added, (run.id, ann))
+        connection.execute(insert(ChangeRow), {"run_id": run.id, "kind": "added", "user_id": ann, "after": {"username": "ann@corp.example"}})
     for dry_run, state in ((1, "active"), (0, "removed")):
         answer = company.ask("POST", f"/api/sync/runs/{run.id}/revert?dry_run={dry_run}", token)
         assert (answer.status_code, answer.json()["run"]["counts"]["removed"], answer.json()["run"]["trigger"]) == (200, 1, "api")

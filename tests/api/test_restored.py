@@ -18,8 +18,8 @@ def test_no_lookup_before_every_source_has_been_read(company: Company) -> None:
     assert company.ask("GET", "/health/live").status_code == 200
     assert company.ask("GET", "/api/sources", company.token("operator")).json()["sources"][0]["restored_at"]
     assert {record["outcome"] for record in company.records() if record["kind"] == "lookup"} == {"store_restored"}
-    company.change("source", "corp", configured=0)
+    company.change("source", "corp", configured=False)
     assert company.look_up("ann@corp.example", token).status_code == 200
-    company.change("source", "corp", configured=1, restored_at=None)
+    company.change("source", "corp", configured=True, restored_at=None)
     assert company.look_up("ann@corp.example", value).status_code == 200
     assert company.ask("GET", "/health/ready").status_code == 200

@@ -55,7 +55,7 @@ def test_a_server_that_crashes_costs_503s_and_nothing_else(installation: Install
     """Lookups are told to come back while it is gone; when it is back they are answered, and a sync succeeds, without a restart."""
     header = installation.token("admin")
     assert daemon.get(ADA, header).status_code == 200
-    server.stop("immediate")
+    server.stop()
     refused = daemon.get(ADA, header)
     assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (503, True)
     assert daemon.get("/health/live").status_code == 200

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,15 @@ import psycopg
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off",
-    "max_connections": "200", "shared_buffers": "64MB", "wal_level": "minimal", "max_wal_senders": "0", "dynamic_shared_memory_type": "mmap",
-    "log_min_messages": "fatal",
+    "max_connections": "200", "shared_buffers": "64MB", "wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "64MB",
+    "min_wal_size": "32MB", "dynamic_shared_memory_type": "mmap", "log_min_messages": "fatal",
 }  # fmt: skip
 """For tests only: nothing of this survives a power cut."""
 
 
 class Postgres:
-    """One server in a folder of its own that goes with it. As root it runs as nobody, for PostgreSQL refuses root; so the folder cannot lie
-    below pytest's, whose every session closes it to others."""
+    """One server in a folder of its own that goes with it, and ends at the latest when its parent does, however that ends. As root it runs as
+    nobody, for PostgreSQL refuses root; so the folder cannot lie below pytest's, whose every session closes it to others."""
 
     password = "p g/secret%41"
 
@@ -32,6 +34,7 @@ class Postgres:
         self.folder = Path(self._temporary.name)
         self.data = self.folder / "data"
         self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
         self._as = _unprivileged()
         bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         self._bin = bins[-1] if bins else Path(shutil.which("initdb") or "/usr/bin/initdb").parent
@@ -49,19 +52,28 @@ class Postgres:
     def start(self, **settings: str) -> Postgres:
         """Start the server and wait until it answers; settings come on top of SETTINGS."""
         given = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder), **settings}
-        options = " ".join(f"-c {name}={value}" for name, value in given.items() if value)
-        self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options, "start")
+        options = [word for name, value in given.items() if value for word in ("-c", f"{name}={value}")]
+        command = [*self._as, str(self._bin / "postgres"), "-D", str(self.data), *options]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
+        until = time.monotonic() + 60
+        while not self._is_ready():
+            assert time.monotonic() < until and self._process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.01)
         return self
 
-    def stop(self, mode: str = "immediate") -> None:
-        """End the server: "immediate" is a crash, as for the clients so for the server."""
-        self._run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
+    def stop(self) -> None:
+        """Let the server crash, as for the clients so for its data."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(60)
+        self._process = None
 
     def __enter__(self) -> Postgres:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if (self.data / "postmaster.pid").exists():
+        if self._process is not None:
             self.stop()
         self._temporary.cleanup()
 
@@ -74,8 +86,12 @@ class Postgres:
     def create(self, template: str = "template0") -> str:
         """Make one more database and return its name."""
         name = f"t_{secrets.token_hex(6)}"
-        self.sql(f"create database {name} template {template}")
+        self.sql(f"create database {name} template {template} strategy file_copy")
         return name
+
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever still has it open."""
+        self.sql(f"drop database {database} with (force)")
 
     def url(self, database: str) -> str:
         """Return the address of a database on the socket, where no password is asked."""
@@ -85,6 +101,13 @@ class Postgres:
         """Return the address of a database on the port, where the password is asked."""
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
 
+    def _is_ready(self) -> bool:
+        try:
+            lines = (self.data / "postmaster.pid").read_text().split("\n")
+            return self._process is not None and (lines[0], lines[7].strip()) == (str(self._process.pid), "ready")
+        except (OSError, IndexError):
+            return False
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self._as, str(self._bin / program), *arguments]
         with (self.folder / "commands.log").open("ab") as log:
@@ -93,7 +116,9 @@ class Postgres:
 
 
 def _unprivileged() -> list[str]:
-    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "env", "HOME=/tmp"] if os.geteuid() == 0 else []
+    """Return the words that begin a command whose process is not root's, and is told to stop at once when ours has ended."""
+    nobody = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    return ["setpriv", *nobody, "--pdeathsig=QUIT", "env", "HOME=/tmp"]
 
 
 def _free_port() -> int:
