@@ -17,6 +17,9 @@ from sync.store.kept import batches
 _PLACES = "select coalesce(max(cast(value as bigint)), 0) from meta where name like 'events:%'"
 """The furthest event that a reader was told of: the next one must come after it, even when all before were forgotten."""
 
+_NAME = text("delete from meta where name = 'store'")
+"""Each store gets a name when its tables are made."""
+
 
 def copy(source: Store, target: Store, progress: Callable[[int, int], None] = lambda done, total: None) -> dict[str, int]:
     """Copy everything from `source` to the empty store `target`; return how many rows of each table. `progress(done, total)` counts rows.
@@ -30,6 +33,7 @@ def copy(source: Store, target: Store, progress: Callable[[int, int], None] = la
             "daemon_running", f"The daemon {', '.join(living)} lives on this store; what it wrote from now on would be lost.", "Stop it first."
         )
     with source.write() as reading, target.write() as writing:
+        writing.execute(_NAME)  # the installation goes on in another place, and with it its store's name
         _check(reading, writing, target.name)
         tables = SQLModel.metadata.sorted_tables
         counts = {table.name: _count(reading, table) for table in tables}

@@ -15,6 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.pool import NullPool
 
 from sync.errors import ConfigError, Conflict, NotFound, StoreUnavailable
 from sync.run import perform
@@ -35,7 +36,7 @@ def url(path: Path) -> StoreSettings:
 
 def test_the_migrations_make_exactly_the_tables(world: World) -> None:
     """Nothing differs between the migrated store and the tables in the code, and every script is known by name."""
-    with create_engine(world.settings_of_store.url).connect() as connection:
+    with create_engine(world.settings_of_store.url, poolclass=NullPool).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
         scripts = ScriptDirectory.from_config(migrations.configuration(connection))
     assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == migrations.VERSIONS
