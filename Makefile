@@ -8,6 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 TESTS  ?= tests
+STORED ?= tests/sync tests/api --ignore=tests/sync/sources
 WORKERS ?= 2
 
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time
@@ -20,9 +21,10 @@ help:  ## list the targets
 run: $(VENV)/.runtime  ## set up .venv and start the demonstration: needs no root, changes nothing outside this folder
 	@exec $(BIN)/rosterd demo
 
-test: lint  ## everything CI checks: lint, architecture, all tests against real servers
+test: lint  ## everything CI checks: lint, architecture, all tests against real servers, and what the store promises on PostgreSQL too
 	@bash tests/servers/install.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults and not systemd' $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults and not systemd' --store=postgresql --no-header -q $(STORED)
 
 coverage: $(VENV)/.tools  ## which lines no test runs, in the tests' own processes and in those that they start; twice the time of make test
 	@bash tests/servers/install.sh
@@ -40,7 +42,7 @@ test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in ev
 
 test-postgres: $(VENV)/.tools  ## all tests that open a store, with every store on a PostgreSQL
 	@bash tests/servers/install.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not faults' --store=postgresql --no-header -q $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults and not systemd' --store=postgresql --no-header -q $(TESTS)
 
 test-schema: $(VENV)/.tools  ## Schemathesis on the live API for ten minutes, with another seed each time
 	ROSTERD_SCHEMA_EXAMPLES=1000 ROSTERD_SCHEMA_SEED=$${ROSTERD_SCHEMA_SEED:-$$RANDOM} $(BIN)/python -m pytest -q --no-header $(TESTS)/schema

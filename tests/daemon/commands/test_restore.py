@@ -26,6 +26,8 @@ from tests.daemon.commands.place import Place
 from tests.sync.provider import Provider
 from tests.sync.world import World
 
+pytestmark = pytest.mark.sqlite  # `rosterd store backup` and `restore` are for the file
+
 SETTINGS = ApiSettings("rosterd", "rosterd", (Secret("s" * 48),))
 ANN = keychanges.Stamp("cli:ann")
 OFF, ON = keychanges.Wanted(is_active=False), keychanges.Wanted(is_active=True)
