@@ -19,13 +19,12 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One `[table]`: `tables` are those inside it, `lists` those written [[twice bracketed]]. `later` = not available yet,
-    `optional` = what it requires is required only where it stands."""
+    """One `[table]`: `tables` are those inside it, `lists` those written [[twice bracketed]]. `optional` = what
+    it requires is required only where it stands."""
 
     fields: Mapping[str, Field] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
     lists: Mapping[str, Table | Kinds] = field(default_factory=dict)
-    later: bool = False
     optional: bool = False
 
     @property

@@ -82,10 +82,8 @@ def _read_one(name: str, table: Table, raw: Mapping[str, Any], section: Section,
     if not isinstance(value, dict):
         section.problems.append(f"[{title}]: is a table, written once as [{title}]")
         value = {}
-    if name not in raw and (table.later or table.optional):
+    if name not in raw and table.optional:
         return inner
-    if table.later:
-        section.problems.append(f"[{title}]: is not available yet")
     return _read_table(table, value, inner, title)
 
 
@@ -102,8 +100,6 @@ def _read_list(name: str, table: Table, raw: Mapping[str, Any], section: Section
         described = listed.of(item) if isinstance(listed, Kinds) else listed
         called = item.get("name") or item.get("issuer")
         prefix = f"[[{title}]] {called if isinstance(called, str) else f'number {number}'}: "
-        if described.later:
-            section.problems.append(f"{prefix}is not available yet")
         yield _read_table(described, item, Section(prefix, section.problems), title)
 
 

@@ -107,14 +107,12 @@ def optional_duration(value: object) -> int | None:
     return duration(value) if text(value) else None
 
 
-def choice(*values: str, later: tuple[str, ...] = ()) -> Read:
-    """Return a reader of one of `values`; those of `later` are known but not available yet."""
+def choice(*values: str) -> Read:
+    """Return a reader of one of `values`."""
     known = ", ".join(f'"{one}"' for one in values if one)
 
     def read(value: object) -> str:
-        if text(value) in later:
-            raise Wrong(f'"{value}" is not available yet')
-        if value not in values:
+        if text(value) not in values:
             raise Wrong(f"must be one of {known}" if known.count(",") else f"must be {known or 'empty'}")
         return text(value)
 

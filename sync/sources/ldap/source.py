@@ -14,7 +14,7 @@ from sync.sources.ldap.vendors import VENDORS
 
 
 class LdapSource:
-    """Our reader of one LDAP directory. Raises ConfigError for what cannot work, or is not available yet."""
+    """Our reader of one LDAP directory. Raises ConfigError for what cannot work."""
 
     def __init__(self, settings: SourceSettings, groups: Sequence[str] = ()) -> None:
         problems = list(_problems(settings))
@@ -39,7 +39,7 @@ def _problems(settings: SourceSettings) -> Iterator[str]:
     if not settings.bases:
         yield "base is missing"
     if settings.vendor not in ("auto", *VENDORS):
-        yield f'vendor = "{settings.vendor}" is not available yet'
+        yield f'vendor = "{settings.vendor}" is none that is known'
     yield from _bind_problems(settings)
     scheme = "ldaps://" if settings.tls == "ldaps" else "ldap://"
     for url in settings.urls:
@@ -49,7 +49,7 @@ def _problems(settings: SourceSettings) -> Iterator[str]:
 
 def _bind_problems(settings: SourceSettings) -> Iterator[str]:
     if settings.sasl not in ("", "external", "gssapi"):
-        yield f'sasl = "{settings.sasl}" is not available yet'
+        yield f'sasl = "{settings.sasl}" is none that is known'
     if settings.sasl == "external" and (settings.tls == "plain" or not settings.cert_file or settings.bind_dn):
         yield 'sasl = "external" binds by the client certificate: set tls, cert_file and key_file, and neither bind_dn nor password_file'
     if settings.sasl == "gssapi" and (not settings.principal or not settings.keytab_file or settings.bind_dn):

@@ -279,8 +279,8 @@ def test_a_file_in_another_encoding(folder: Any) -> None:
         load(folder.file)
 
 
-def test_unknown_keys_of_what_is_not_available_yet_are_mistakes(folder: Any) -> None:
-    """A table that a later version will use is read as strictly as any other."""
+def test_unknown_keys_of_other_kinds_and_inner_tables_are_mistakes(folder: Any) -> None:
+    """What is a key of one kind of source only is a mistake in another kind; and so is what a table inside a table does not know."""
     problems = folder.problems("[[source]]\nname = 'two'\nkind = 'scim'\nurl = 'https://x'\nurls = []\n[auth.proxy]\nheadr = 'x'")
     assert "[[source]] two: urls: is not a key of this table; did you mean url?" in problems
     assert "[auth.proxy] headr: is not a key of this table; did you mean header?" in problems
