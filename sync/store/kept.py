@@ -92,7 +92,7 @@ def active_people(connection: Connection, source: str, now: int, *, known_since:
         "select 1 from \"user\" where source = :source and state = 'active' and (expires_at is null or expires_at > :now)"
         " and created_at <= :known_since"
     )
-    query = text(f"select count(*) from ({active}{'' if most is None else ' limit :most'}) as some")
+    query = text(f"select count(*) from ({active}{'' if most is None else ' limit :most'}) as found")
     facts = {"source": source, "now": now, "known_since": known_since} | ({} if most is None else {"most": most})
     return int(connection.execute(query, facts).scalar_one())
 
