@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +102,18 @@ every = "{every}"
 
     def runs(self) -> list[RunView]:
         """Return the runs, newest first."""
-        store = self.open()
-        try:
+        with closing(self.open()) as store:
             return runs.list_runs(store, limit=50)[0]
-        finally:
-            store.close()
 
     def ended_runs(self, count: int) -> list[RunView]:
         """Return the runs once so many have ended."""
-        return wait_for(lambda: (found := self.runs()) and sum(bool(run.finished_at) for run in found) >= count and found, f"{count} runs")  # type: ignore[no-any-return]
+        with closing(self.open()) as store:
+
+            def ended() -> list[RunView]:
+                found = runs.list_runs(store, limit=50)[0]
+                return found if sum(bool(run.finished_at) for run in found) >= count else []
+
+            return wait_for(ended, f"{count} runs")  # type: ignore[no-any-return]
 
     def serve(self, **environment: str) -> Running:
         """Start the daemon; it may not be ready yet."""
