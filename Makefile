@@ -8,9 +8,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 TESTS  ?= tests
-# On PostgreSQL runs what may depend on the store; what is about directories, the wire and commands does so in test-postgres only.
+# On PostgreSQL runs what may depend on the store; what is about directories, the wire, commands and long histories does so in test-postgres only.
 STORED ?= tests/sync tests/api --ignore=tests/sync/sources --ignore-glob='*/test_faults*' --ignore-glob='*/test_with_*' --ignore-glob='*_slapd.py' \
-  --ignore=tests/api/test_abuse.py
+  --ignore=tests/sync/test_histories.py --ignore=tests/sync/test_killed.py --ignore=tests/api/test_abuse.py
 WORKERS ?= 2
 
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time

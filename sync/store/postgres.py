@@ -49,6 +49,12 @@ _SESSION = {
 }  # fmt: skip
 """What each session is told: a process or host that vanished gives up its locks in the end. The buffers are for what a run stages."""
 
+_LASTING = (
+    "set_config('synchronous_commit', case current_setting('synchronous_commit') when 'off' then 'on'"
+    " else current_setting('synchronous_commit') end, false)"
+)
+"""A server may be set to lose the last moments in a crash: then a token that was revoked would stand again, and a run be half remembered."""
+
 _T = TypeVar("_T")
 
 
@@ -199,7 +205,7 @@ def _prepare(driver: Any, record: object) -> None:
     driver.adapters.register_dumper(str, _Written)
     driver.adapters.register_loader("json", TextLoader)
     settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
-    driver.execute(f"select {settings}")
+    driver.execute(f"select {settings}, {_LASTING}")
 
 
 @compiles(String, "postgresql")
