@@ -54,9 +54,8 @@ def compile_filter(asked: ScimFilter[Any] | None, model: Model) -> store.Conditi
     return _Compiler(bound).visit(bound.ast)
 
 
-class _Compiler(FilterVisitor[store.Condition]):
-    def __init__(self, bound: ScimFilter[Any]) -> None:
-        self._bound = bound
+class _Joining(FilterVisitor[store.Condition]):
+    """What joins conditions, and means the same between brackets and outside."""
 
     def visit_logical_expr(self, node: LogicalExpr) -> store.Condition:
         terms = tuple(self.visit(term) for term in node.terms)
@@ -64,6 +63,11 @@ class _Compiler(FilterVisitor[store.Condition]):
 
     def visit_not(self, node: Not) -> store.Condition:
         return store.Opposite(self.visit(node.expr))
+
+
+class _Compiler(_Joining):
+    def __init__(self, bound: ScimFilter[Any]) -> None:
+        self._bound = bound
 
     def visit_present(self, node: Present) -> store.Condition:
         place = self._place(node.attr_path)
@@ -107,18 +111,11 @@ class _Compiler(FilterVisitor[store.Condition]):
         return rows, column
 
 
-class _InnerCompiler(FilterVisitor[store.Condition]):
+class _InnerCompiler(_Joining):
     """What stands between the brackets of `emails[…]`."""
 
     def __init__(self, rows: str) -> None:
         self._rows = rows
-
-    def visit_logical_expr(self, node: LogicalExpr) -> store.Condition:
-        terms = tuple(self.visit(term) for term in node.terms)
-        return store.Every(terms) if node.op == LogicalOperator.and_ else store.Either(terms)
-
-    def visit_not(self, node: Not) -> store.Condition:
-        return store.Opposite(self.visit(node.expr))
 
     def visit_present(self, node: Present) -> store.Condition:
         return store.Present(self._column(node.attr_path))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sync.directory import Person, Refused
+from sync.directory import Page, Person, Refused
 from sync.errors import RosterError
 from sync.settings import SourceSettings
 
@@ -55,6 +55,15 @@ class Tally:
         self.without_address += not person.emails and not person.bare
         self.in_groups += bool(person.groups)
         self.dropped += len(person.dropped)
+
+    def show(self, page: Page) -> Iterator[Probed]:
+        """Count a page, and yield the first people as they would be read."""
+        for person in page.persons:
+            if self.people < SHOWN:
+                yield Probed("person", True, describe_person(person), person=person)
+            self.add(person)
+        self.refused += len(page.refused)
+        self.first_refused = self.first_refused or next(iter(page.refused), None)
 
 
 def describe_person(person: Person) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, String, bindparam, text
 
 from sync.claims import Bid, decide
 from sync.store.engine import know_sizes, many
+from sync.store.kept import batches
 
 _BIDS = text(
     "select c.matched, c.user_id, c.since, c.is_primary, c.held, c.dropped_at, u.state, s.rank"
@@ -68,9 +69,8 @@ def give_back(connection: Connection, wanted: Sequence[tuple[str, str]]) -> dict
     """Let these (matched, user id) hold their addresses again, as far as nobody holds them; return the others with who does."""
     taken: dict[tuple[str, str], str] = {}
     free: list[dict[str, str]] = []
-    for start in range(0, len(wanted), 1000):
-        batch = wanted[start : start + 1000]
-        query = text("select matched, user_id from claim where held and matched in :all").bindparams(bindparam("all", expanding=True, type_=String()))
+    query = text("select matched, user_id from claim where held and matched in :all").bindparams(bindparam("all", expanding=True, type_=String()))
+    for batch in batches(wanted):
         now = {row.matched: str(row.user_id) for row in connection.execute(query, {"all": [matched for matched, _ in batch]})}
         taken |= {one: now[one[0]] for one in batch if one[0] in now}
         free += [{"matched": matched, "user_id": user_id} for matched, user_id in batch if matched not in now]

@@ -47,12 +47,12 @@ class Ended(NamedTuple):
 T = TypeVar("T")
 
 
-def batches(things: Iterable[T]) -> Iterator[list[T]]:
-    """Yield `things` in lists that fit one statement."""
+def batches(things: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    """Yield `things` in lists that fit one statement, of `size` at most."""
     batch: list[T] = []
     for one in things:
         batch.append(one)
-        if len(batch) == BATCH:
+        if len(batch) == size:
             yield batch
             batch = []
     if batch:

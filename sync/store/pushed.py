@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, String, bindparam, text
 from sqlalchemy.engine import Row
 
+from sync.store.kept import batches
 from sync.store.rows import decoded
 
 BATCH = 500
@@ -54,9 +55,8 @@ class PushedUser(msgspec.Struct, frozen=True):
 def users(connection: Connection, source: str, ids: Iterable[str] | None = None) -> Iterator[PushedUser]:
     """Yield users of a source sorted by id, the deleted ones too: those of `ids` that were ever pushed, or all of them. Memory is bounded."""
     if ids is not None:
-        wanted = sorted(set(ids))
-        for start in range(0, len(wanted), BATCH):
-            yield from _whole(connection, source, _named(connection, source, wanted[start : start + BATCH]))
+        for batch in batches(sorted(set(ids)), BATCH):
+            yield from _whole(connection, source, _named(connection, source, batch))
         return
     after = ""
     while rows := connection.execute(_NEXT, {"source": source, "after": after, "most": BATCH}).all():
@@ -66,9 +66,8 @@ def users(connection: Connection, source: str, ids: Iterable[str] | None = None)
 
 def existing(connection: Connection, source: str, ids: Iterable[str]) -> set[str]:
     """Return which of these ids are users of the source that were not deleted."""
-    wanted = sorted(set(ids))
-    batches = (_named(connection, source, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
-    return {row.id for rows in batches for row in rows if row.deleted_at is None}
+    named = (_named(connection, source, batch) for batch in batches(sorted(set(ids)), BATCH))
+    return {row.id for rows in named for row in rows if row.deleted_at is None}
 
 
 def count(connection: Connection, source: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, String, bindparam, text
 
+from sync.store.kept import batches
 from sync.store.rows import decoded
 
 Entry = Mapping[str, Any]
@@ -74,18 +75,14 @@ class Memberships:
     def _among(self, group_id: str, values: Iterable[str]) -> set[str]:
         """Return which of these are members."""
         found: set[str] = set()
-        for some in _batches(sorted(set(values))):
+        for some in batches(sorted(set(values)), BATCH):
             found.update(self._connection.execute(_AMONG, {"source": self._source, "group_id": group_id, "values": some}).scalars())
         return found
 
     def _touch(self, values: Sequence[str]) -> None:
         """Add the users among these, and those inside the groups among these; values that nobody has concern nobody."""
-        for some in _batches(sorted(values)):
+        for some in batches(sorted(values), BATCH):
             self._touched.update(self._connection.execute(_BELOW, {"source": self._source, "values": some}).scalars())
-
-
-def _batches(values: Sequence[str]) -> Iterable[list[str]]:
-    return (list(values[start : start + BATCH]) for start in range(0, len(values), BATCH))
 
 
 _OF = text("select value, rest from pushed_membership where source = :source and group_id = :group_id order by id")

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, Met
 from sync.directory import Person
 from sync.store import issuing
 from sync.store.engine import Store, know_sizes, many, streamed
+from sync.store.kept import batches
 from sync.store.temporary import make_empty
 from sync.user import Known, Seen
 
@@ -210,7 +211,5 @@ def known_users(connection: Connection, source: str, only: Iterable[str] | None 
         yield from map(Known._make, streamed(connection, f"{columns} order by external_id", {"source": source}))
         return
     named = text(f"{columns} and external_id in :ids order by external_id").bindparams(bindparam("ids", expanding=True))
-    ids = sorted(set(only))
-    for start in range(0, len(ids), FEW):
-        for row in connection.execute(named, {"source": source, "ids": ids[start : start + FEW]}).all():
-            yield Known._make(row)
+    for ids in batches(sorted(set(only)), FEW):
+        yield from map(Known._make, connection.execute(named, {"source": source, "ids": ids}).all())

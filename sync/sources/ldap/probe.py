@@ -23,7 +23,7 @@ from sync.sources.ldap.rights import judge_rights
 from sync.sources.ldap.root import PAGED_RESULTS, Root, read_root, vendor_of
 from sync.sources.ldap.source import LdapSource
 from sync.sources.ldap.vendors import VENDORS, Vendor
-from sync.sources.probed import SHOWN, Probed, Tally, describe_person, failed, judge_certificate, judge_skew
+from sync.sources.probed import Probed, Tally, failed, judge_certificate, judge_skew
 
 _REACH = {"unreachable", "unknown_host", "connect_timeout", "bad_url", "connection_lost", "read_timeout", "protocol_error"}
 
@@ -158,13 +158,7 @@ def _read(settings: SourceSettings, line: Line, dialect: Dialect, root: Root) ->
     for base in distinct_bases(settings.bases):
         asked = Search(base, dialect.filter, mapper.attributes, page_size=settings.page_size)
         for _ in walk.pages_of(asked, collector.take):
-            page = collector.page()
-            for person in page.persons:
-                if tally.people < SHOWN:
-                    yield Probed("person", True, describe_person(person), person=person)
-                tally.add(person)
-            tally.refused += len(page.refused)
-            tally.first_refused = tally.first_refused or next(iter(page.refused), None)
+            yield from tally.show(collector.page())
     yield _judge_limits(line, dialect, walk)
     yield from _judge_tally(dialect, tally)
     yield from judge_rights(line, dialect, mapper, root, tally.first)

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from sync.errors import RosterError, SourceError
 from sync.settings import SourceSettings
-from sync.sources.probed import SHOWN, Probed, Tally, describe_person, failed, judge_certificate, judge_domains, judge_skew
+from sync.sources.probed import Probed, Tally, failed, judge_certificate, judge_domains, judge_skew
 from sync.sources.scim.discovery import Features, discover
 from sync.sources.scim.line import Line
 from sync.sources.scim.people import People
@@ -77,12 +77,7 @@ def _read(settings: SourceSettings, line: Line) -> Iterator[Probed]:
     """Read the provider to its end, as a sync would, and show the first people."""
     reading, tally = ScimReading(settings, (), line), Tally()
     for page in reading.full():
-        for person in page.persons:
-            if tally.people < SHOWN:
-                yield Probed("person", True, describe_person(person), person=person)
-            tally.add(person)
-        tally.refused += len(page.refused)
-        tally.first_refused = tally.first_refused or next(iter(page.refused), None)
+        yield from tally.show(page)
     proof = reading.proof()
     detail = f"{proof.entries} users in {proof.pages} pages, to the end"
     remedy = "" if proof.complete else "Until that ends, nobody who is missing is removed and no address becomes free; who is gone is still noticed."
