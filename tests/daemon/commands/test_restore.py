@@ -23,6 +23,7 @@ from sync.store import forgetting, keychanges, nodes, people, restoring, runs, s
 from sync.store.backup import backup
 from sync.store.engine import open_store
 from tests.daemon.commands.place import Place
+from tests.servers.slapd import free_port
 from tests.sync.provider import Provider
 from tests.sync.world import World
 
@@ -192,6 +193,7 @@ def test_a_store_older_than_its_audit_file_is_refused(company: Company) -> None:
     company.turn_back()
     with pytest.raises(StoreUnavailable, match="--in-place"):
         refuse_older(company.world.store, company.audit)
+    company.place.configure(f"[http]\nport = {free_port()}")
     refused = company.place.run("serve", status=5)
     assert "the audit file" in refused.err.lower() or "its audit file" in refused.err
     assert "restore --in-place" in company.place.run("check", "--offline", status=None).out
