@@ -295,16 +295,16 @@ def test_an_open_stream_does_not_hold_up_the_end(installation: Installation, res
     with installation.serve() as daemon:
         daemon.ready()
         run = wait_for(lambda: [run for run in installation.runs() if run.phase == "read"], "a run that reads")[0]
-        received: list[str] = []
+        header, received = installation.token("operator"), list[str]()
 
         def follow() -> None:
-            path = f"{daemon.url}/api/sync/runs/{run.id}/events"
-            with httpx.stream("GET", path, headers=installation.token("operator"), timeout=30) as stream:
-                received.extend(stream.iter_lines())
+            with httpx.stream("GET", f"{daemon.url}/api/sync/runs/{run.id}/events", headers=header, timeout=30) as stream:
+                for line in stream.iter_lines():
+                    received.append(line)
 
         following = threading.Thread(target=follow)
         following.start()
-        wait_for(lambda: "read" in "".join(received) or daemon.get("/health/live"), "the stream")
+        wait_for(lambda: any("read" in line for line in received), "the stream's first event")
         assert daemon.end() == 0
         following.join(10)
         assert not following.is_alive()
