@@ -15,10 +15,10 @@ WORKERS ?= 2
 
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time
 
-.PHONY: help run test coverage lint test-faults test-postgres test-schema test-systemd fuzz bench bench-changes deb wheelhouse lock clean
+.PHONY: help run test coverage lint test-faults test-postgres test-schema test-systemd fuzz bench bench-1m bench-growth deb wheelhouse lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | awk -F ':.*## *' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: $(VENV)/.runtime  ## set up .venv and start the demonstration: needs no root, changes nothing outside this folder
 	@exec $(BIN)/rosterd demo
@@ -56,13 +56,18 @@ test-systemd: $(VENV)/.tools  ## the package and the wheelhouse in a booted Debi
 fuzz: $(VENV)/.tools  ## ten million mutated LDAP messages through the decoder; FUZZ_CASES=, FUZZ_SEED=
 	$(BIN)/python -m tests.fuzz
 
-bench: $(VENV)/.tools  ## seconds and memory beside ldapsearch; BENCH_PEOPLE=100000 BENCH_PARTS=readers
+bench: $(VENV)/.tools $(VENV)/yardstick/.made  ## every budget beside its yardstick, about ten minutes; BENCH_PEOPLE=100000 BENCH_REPEAT=3 BENCH_PARTS=syncs
 	@bash tests/servers/install.sh python3-ldap
 	$(BIN)/python -m bench
 
-bench-changes: $(VENV)/.tools  ## incremental runs side by side with 10,000 and 300,000 people
+bench-1m: $(VENV)/.tools  ## syncs and lookups of a million people, once
 	@bash tests/servers/install.sh
-	$(BIN)/python -m bench.changes
+	BENCH_PEOPLE=1000000 BENCH_REPEAT=$${BENCH_REPEAT:-1} BENCH_PARTS="$${BENCH_PARTS:-syncs lookups}" $(BIN)/python -m bench
+
+bench-growth: $(VENV)/.tools  ## the sizes that the two above have not measured yet, and docs/performance.md from all of them; BENCH_SIZES="1000 10000 100000 1000000"
+	@bash tests/servers/install.sh
+	$(BIN)/python -m bench.growth
+	$(BIN)/python -m bench.page
 
 deb: $(VENV)/.runtime  ## the Debian package for this Python, in dist/
 	packaging/build-deb.sh $(BIN)/python dist
@@ -93,4 +98,9 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 $(VENV)/.tools: $(VENV)/.runtime
 	@bash tests/servers/install.sh building $(BIN)/python
 	@CFLAGS=-O0 $(PIP) install --require-hashes --no-deps -r requirements.lock
+	@touch $@
+
+$(VENV)/yardstick/.made: bench/django-requirements.txt | $(BIN)/python
+	@$(BIN)/python -m venv --clear $(VENV)/yardstick
+	@$(VENV)/yardstick/bin/python -m pip --disable-pip-version-check --no-input -q install --require-hashes --no-deps -r $<
 	@touch $@

@@ -8,12 +8,13 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,16 @@ class Installation:
         installation._secret("ldap.password", slapd.password)
         return installation
 
+    @property
+    def store(self) -> Path:
+        """The file that is its store."""
+        return self.folder / "rosterd.db"
+
+    def user_rows(self) -> list[int]:
+        """Return a digest of each row of the users, in the order of their ids; what is different afterwards was written."""
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as store:
+            return [hash(row) for row in store.execute('select * from "user" order by id')]
+
     def beside(self) -> Installation:
         """Return a second daemon on the same store, with a port and an audit file of its own."""
         other = copy(self)
@@ -105,7 +116,7 @@ class Installation:
             try:
                 while not self._is_ready():
                     if process.poll() is not None or time.perf_counter() - began > 60:
-                        raise Failed(f"the daemon did not become ready: {(self.folder / 'serve.log').read_text()[-2000:]}")
+                        raise Failed(f"the daemon did not become ready: {self._log.read_text()[-2000:]}")
                     time.sleep(0.01)
                 yield process.pid, time.perf_counter() - began
             finally:

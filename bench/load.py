@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.measure import Failed
 
@@ -15,17 +17,30 @@ LONGEST = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it: answers a second, and after how many milliseconds half and 99 % of them were there."""
+    """What came of it: answers a second; after how many milliseconds half, 99 % and all of them were there; how many fell into each bucket."""
 
     rate: float
     p50: float
     p99: float
+    longest: float
+    buckets: Counter[int] = field(repr=False)
 
     @classmethod
     def of(cls, took: Iterable[float], passed: float) -> Load:
         """Return what these seconds of single answers amount to, all given within `passed` seconds."""
         ordered = sorted(took)
-        return cls(len(ordered) / passed, ordered[len(ordered) // 2] * 1000, ordered[len(ordered) * 99 // 100] * 1000)
+        p50, p99, longest = (ordered[place] * 1000 for place in (len(ordered) // 2, len(ordered) * 99 // 100, -1))
+        return cls(len(ordered) / passed, p50, p99, longest, Counter(map(bucket, ordered)))
+
+
+def bucket(seconds: float) -> int:
+    """Return the bucket a time belongs to: number n ends at `end_of(n)`, four of them make a doubling."""
+    return math.ceil(4 * math.log2(max(seconds, 1e-6) * 1e6))
+
+
+def end_of(place: int) -> float:
+    """Return the milliseconds at which a bucket ends."""
+    return float(2 ** (place / 4) / 1000)
 
 
 def ask(

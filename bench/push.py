@@ -8,16 +8,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
+from bench.figures import Part
 from bench.installation import Installation
 from bench.load import Load, ask
 from bench.measure import Failed, cpu_of
-from bench.pushes import CLIENTS, PATCH, Asked, Mix, Pusher
+from bench.pushes import PATCH, Asked, Mix, Pusher
 from sync.settings import StoreSettings
 from sync.store.engine import open_store
 from sync.store.pushedkeeping import Shelf
@@ -42,8 +42,9 @@ max_disabled = 100000
 TWO_DAYS = 2 * 86_400_000
 
 
-def measure_push(folder: Path, add: Callable[..., None]) -> None:
-    """Measure all of it; `add(what, load, p99_ratio=…)` takes each row. Raises Failed for any wrong status or answer, of pushes and of lookups."""
+def measure_push(part: Part, folder: Path) -> None:
+    """Measure all of it once. Raises Failed for any wrong status or answer, of pushes and of lookups."""
+    folder.mkdir()
     installation = Installation(folder, TABLES)
     facts = _lay(installation)
     lookup, admin = installation.token("lookup"), installation.token("admin")
@@ -60,22 +61,26 @@ def measure_push(folder: Path, add: Callable[..., None]) -> None:
             _Provider(port, {**facts, "turn": turn}, 3, RATE).ended()
         ask(installation.port, find, b"sk-bf-", count=500)
         idle = ask(installation.port, find, b"sk-bf-", count=int(SECONDS / 4 * LOOKUPS), pace=LOOKUPS)
-        add(f"pushed: lookups, {LOOKUPS}/s, no push", idle)
+        part.add_load("push_none", idle)
         for phase in (
-            Phase(f"{RATE} pushes/s", installation.port, pid, RATE, SECONDS, 100),
-            Phase("the same to a second daemon", other.port, other_pid, RATE, SECONDS / 4, 400),
-            Phase(f"{CLIENTS} clients pushing", installation.port, pid, 0, SECONDS / 4, 600),
+            Phase("push_paced", installation.port, pid, RATE, SECONDS, 100),
+            Phase("push_beside", other.port, other_pid, RATE, SECONDS / 4, 400),
+            Phase("push_unpaced", installation.port, pid, 0, SECONDS / 4, 600),
         ):
             used, provider = cpu_of(phase.pid), _Provider(phase.port, {**facts, "turn": phase.turn}, phase.seconds, phase.rate)
             busy = ask(installation.port, find, b"sk-bf-", count=int(phase.seconds * LOOKUPS), pace=LOOKUPS)
             said = provider.ended()
-            cores = (cpu_of(phase.pid) - used) / said["seconds"]
-            add(f"pushed: lookups during {phase.what}", busy, p99_ratio=busy.p99 / idle.p99, cores=cores)
+            part.add_load(phase.what, busy)
+            part.add(**{f"{phase.what}__cores": (cpu_of(phase.pid) - used) / said["seconds"], f"{phase.what}__p99_of_none": busy.p99 / idle.p99})
             for kind, took in said["kinds"].items():
-                add(f"    of the pushes: {kind}", Load.of(took, said["seconds"]))
+                part.add_load(f"{phase.what}_{_name(kind)}", Load.of(took, said["seconds"]))
             _check_keys(installation, admin, facts, phase.turn, len(said["kinds"]["DELETE"]))
         for asked in _group_requests(facts):
-            add(f"    alone: {asked[0].kind}", asyncio.run(_one_by_one(installation.port, facts, asked)))
+            part.add_load(f"push_alone_{_name(asked[0].kind)}", asyncio.run(_one_by_one(installation.port, facts, asked)))
+
+
+def _name(kind: str) -> str:
+    return kind.lower().replace(" ", "_")
 
 
 class Phase(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from bench.figures import Part
+from bench.measure import expect, measure
 from tests.servers.slapd import Slapd
 
 FILTER = "(objectClass=inetOrgPerson)"
@@ -88,3 +90,19 @@ print(count, time.perf_counter() - began)
 def reader(slapd: Slapd, program: str, password: Path, page: int, *more: str, python: str = sys.executable) -> list[str]:
     """Return the command line of one of these programs; `password` was written by `ldapsearch`."""
     return [python, "-c", program, slapd.url, slapd.bind_dn, str(password), slapd.base, str(page), *more]
+
+
+def measure_readers(part: Part, slapd: Slapd, folder: Path, people: int, page: int) -> None:
+    """Measure once how long it takes to have every entry in Python: by python-ldap (C), by ldap3, by our decoder, and as persons."""
+    password, ours = folder / "password", [FILTER, *ATTRIBUTES]
+    password.write_text(slapd.password)
+    programs = {
+        "read_python_ldap": reader(slapd, PYTHON_LDAP_READER, password, page, python=PYTHON_LDAP),
+        "read_ldap3": reader(slapd, LDAP3_READER, password, page),
+        "read_entries": reader(slapd, OUR_READER, password, page, "entries", *ours),
+        "read_persons": reader(slapd, OUR_READER, password, page, "persons", *ours),
+    }
+    for name, command in programs.items():
+        count, seconds = measure(command, folder / "reader").output.split()
+        expect(f"entries of {name}", int(count), people)
+        part.add(**{f"{name}__seconds": float(seconds)})

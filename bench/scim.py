@@ -7,11 +7,12 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from bench.measure import Failed, Measured, measure
-from tests.servers.crowd import crowd
+from bench.differences import expect_none, in_crowd, in_store
+from bench.figures import Part
+from bench.measure import Measured, expect, measure
+from tests.servers.crowd import PAGE, crowd
 
 USERS = int(os.environ.get("BENCH_SCIM", "10000"))
 CONFIG = """\
@@ -37,22 +38,26 @@ with open_source(SourceSettings("partner", "scim", 0, urls=(sys.argv[1],), page_
 """
 
 
-def measure_scim(folder: Path) -> Iterator[tuple[str, Measured]]:
-    """Yield what was measured, of whole processes. Raises Failed for a wrong count."""
+def measure_scim(part: Part, folder: Path) -> None:
+    """Measure one round, of whole processes: a pull, a first sync and one that finds nothing new. Raises Failed for a wrong count or a difference."""
+    folder.mkdir()
     for name, text in (("jwt.secret", secrets.token_urlsafe(48)), ("vault.keys", base64.b64encode(os.urandom(32)).decode())):
         (folder / name).touch(0o600)
         (folder / name).write_text(text + "\n")
+    with crowd(PAGE) as url:
+        smallest = _pull(folder, url, PAGE).peak
     with crowd(USERS) as url:
         (folder / "config.toml").write_text(CONFIG.format(url=url))
-        read = measure([sys.executable, "-c", READER, url], folder / "read", best_of=3)
-        _expect(int(read.output))
-        yield f"SCIM: {USERS:,} users pulled as persons", read
-        for what, counted in (("first sync: a key for each", "keys_issued"), ("second sync: nothing new", "unchanged")):
+        done = _pull(folder, url, USERS)
+        part.add(scim_pull__seconds=done.seconds, scim_pull__extra_mb=done.peak - smallest)
+        for what, counted in (("scim_first", "keys_issued"), ("scim_unchanged", "unchanged")):
             done = measure([sys.executable, "-m", "daemon", "--config", str(folder / "config.toml"), "sync", "--full", "--json"], folder / "sync")
-            _expect(json.loads(done.output)["run"]["counts"][counted])
-            yield f"SCIM: {what}", done
+            expect(counted, json.loads(done.output)["run"]["counts"][counted], USERS)
+            part.add(**{f"{what}__seconds": done.seconds, f"{what}__peak_mb": done.peak})
+    part.add(compared__scim=expect_none(in_crowd(USERS), in_store(folder / "rosterd.db")))
 
 
-def _expect(found: int) -> None:
-    if found != USERS:
-        raise Failed(f"{found} users instead of {USERS}")
+def _pull(folder: Path, url: str, count: int) -> Measured:
+    done = measure([sys.executable, "-c", READER, url], folder / "read")
+    expect("users pulled", int(done.output), count)
+    return done

@@ -1,0 +1,98 @@
+"""Lookups beside a constant answer of the same server, and lookups while a sync runs beside those of an idle daemon."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.figures import Part
+from bench.installation import Installation
+from bench.load import Load, ask
+from bench.measure import Measured, cpu_of, expect, measure, peak_of
+
+Request = Callable[[int], bytes]
+KEY = b"sk-bf-"
+
+
+def constant(number: int) -> bytes:
+    """Return a request that is always answered with the same few octets."""
+    return b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def finder(people: int, token: str) -> Request:
+    """Return what makes the lookup of a number: another person each time, all over the directory."""
+
+    def find(number: int) -> bytes:
+        path = f"/api/users/email/person.{number * 7919 % people + 1}@example.com/virtual-keys"
+        return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+
+    return find
+
+
+def measure_lookups(part: Part, installation: Installation, people: int, count: int) -> None:
+    """Measure one round with a daemon of its own: ready, idle, a constant, lookups, and lookups while a sync of everybody runs."""
+    find, admin = finder(people, installation.token("lookup")), installation.token("admin")
+    with installation.serving() as (pid, ready):
+        time.sleep(1)
+        part.add(daemon__ready_seconds=ready, daemon__idle_mb=peak_of(pid))
+        for request, expected in ((constant, b"live"), (find, KEY)):  # warm
+            ask(installation.port, request, expected, count=500)
+        part.add_load("constant", ask(installation.port, constant, b"live", count=count))
+        used = cpu_of(pid)
+        part.add_load("lookup", ask(installation.port, find, KEY, count=count))
+        part.add(lookup__processor_us=(cpu_of(pid) - used) / count * 1e6)
+        part.add_load("lookup_alone", ask(installation.port, find, KEY, count=count // 2, connections=1))
+        busy, seconds = lookups_during_sync(installation, find, admin)
+        part.add_load("lookup_during", busy)
+        part.add(lookup_during__sync_seconds=seconds, daemon__peak_mb=peak_of(pid))
+
+
+def measure_rewrap(part: Part, installation: Installation, people: int) -> None:
+    """Seal every key anew while 500 lookups a second go on, none of which may fail; then with the new encryption key alone."""
+    find = finder(people, installation.token("lookup"))
+    with installation.serving() as (pid, _):
+        installation.put_key_on_top(pid)
+        ended, done = threading.Event(), list[Measured]()
+
+        def rewrap() -> None:
+            try:
+                done.append(measure(installation.command("store", "rewrap", "--json"), installation.folder / "rewrap.json"))
+            finally:
+                ended.set()
+
+        worker = threading.Thread(target=rewrap)
+        worker.start()
+        meanwhile = ask(installation.port, find, KEY, count=10_000_000, pace=500, stop=ended.is_set)
+        worker.join()
+        expect("keys sealed anew", json.loads(done[0].output)["rewrap"]["sealed"] if done else -1, people)
+        part.add(rewrap__seconds=done[0].seconds, rewrap__peak_mb=done[0].peak)
+        part.add_load("lookup_during_rewrap", meanwhile)
+        installation.drop_older_keys(pid)
+        ask(installation.port, find, KEY, count=2000)
+
+
+def lookups_during_sync(installation: Installation, find: Request, admin: str) -> tuple[Load, float]:
+    """Ask over one connection for as long as a requested run takes; return what came of it, and the seconds of the run."""
+    began = time.perf_counter()
+    run = installation.post("/api/sync/runs", {"source": "corp", "mode": "full"}, admin)["run"]
+    ended, ends = threading.Event(), list[dict[str, Any]]()
+
+    def watch() -> None:
+        try:
+            while not ends or ends[-1]["state"] in ("waiting", "running"):
+                time.sleep(0.2)
+                ends.append(installation.get(f"/api/sync/runs/{run['id']}", admin)["run"])
+        finally:
+            ended.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        load = ask(installation.port, find, KEY, count=10_000_000, connections=1, stop=ended.is_set)
+    finally:
+        watcher.join()
+    expect("runs that succeeded meanwhile", ends[-1]["state"] == "succeeded", True)
+    return load, time.perf_counter() - began
