@@ -17,17 +17,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.measure import Failed, Measured, measure
 from tests.servers.slapd import Slapd, free_port
 
 CONFIG = """\
 [store]
-url = "sqlite:///rosterd.db"
+url = "{store}"
 [http]
 port = {port}
 public_url = "https://keys.example.com"
+[audit]
+file = "audit.jsonl"
 [auth]
 secret_file = "jwt.secret"
 [keys]
@@ -52,19 +54,19 @@ every = "24h"
 
 
 class Installation:
-    """One rosterd with the sources, policies and other tables that `tables` holds (TOML)."""
+    """One rosterd with the sources, policies and other tables that `tables` holds (TOML), and a store of its own."""
 
-    def __init__(self, folder: Path, tables: str) -> None:
+    def __init__(self, folder: Path, tables: str, store: str = "sqlite:///rosterd.db") -> None:
         self.folder, self.port, self._config = folder, free_port(), folder / "config.toml"
         self._secret("jwt.secret", secrets.token_urlsafe(48))
         self._secret("vault.keys", base64.b64encode(os.urandom(32)).decode())
-        self._config.write_text(CONFIG.format(port=self.port, tables=tables))
+        self._config.write_text(CONFIG.format(port=self.port, tables=tables, store=store))
 
     @classmethod
-    def of_slapd(cls, folder: Path, slapd: Slapd, page_size: int) -> Installation:
+    def of_slapd(cls, folder: Path, slapd: Slapd, page_size: int, **more: Any) -> Self:
         """Return one that reads one slapd."""
         settings = {"url": slapd.url, "bind_dn": slapd.bind_dn, "base": slapd.base, "page_size": page_size}
-        installation = cls(folder, LDAP.format(**settings))
+        installation = cls(folder, LDAP.format(**settings), **more)
         installation._secret("ldap.password", slapd.password)
         return installation
 
@@ -73,17 +75,21 @@ class Installation:
         """The file that is its store."""
         return self.folder / "rosterd.db"
 
+    def select(self, statement: str) -> Iterator[Any]:
+        """Yield what a statement finds in the store."""
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as store:
+            yield from store.execute(statement)
+
     def user_rows(self) -> list[int]:
         """Return a digest of each row of the users, in the order of their ids; what is different afterwards was written."""
-        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as store:
-            return [hash(row) for row in store.execute('select * from "user" order by id')]
+        return [hash(repr(row)) for row in self.select('select * from "user" order by id')]
 
     def beside(self) -> Installation:
         """Return a second daemon on the same store, with a port and an audit file of its own."""
         other = copy(self)
         other.port, other._config = free_port(), self.folder / "beside.toml"
         said = self._config.read_text().replace(f"port = {self.port}\n", f"port = {other.port}\n")
-        other._config.write_text(said + '[audit]\nfile = "beside.jsonl"\n')
+        other._config.write_text(said.replace("audit.jsonl", "beside.jsonl"))
         return other
 
     @property

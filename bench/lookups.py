@@ -48,6 +48,9 @@ def measure_lookups(part: Part, installation: Installation, people: int, count: 
         busy, seconds = lookups_during_sync(installation, find, admin)
         part.add_load("lookup_during", busy)
         part.add(lookup_during__sync_seconds=seconds, daemon__peak_mb=peak_of(pid))
+    with (installation.folder / "audit.jsonl").open("rb") as audit:
+        sizes = [len(line) for line in audit if b'"lookup"' in line]
+    part.add(lookup__audit_octets=sum(sizes) / len(sizes))
 
 
 def measure_rewrap(part: Part, installation: Installation, people: int) -> None:

@@ -6,7 +6,9 @@ import base64
 import json
 import os
 import secrets
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from bench.differences import expect_none, in_crowd, in_store
@@ -54,7 +56,8 @@ def measure_scim(part: Part, folder: Path) -> None:
             done = measure([sys.executable, "-m", "daemon", "--config", str(folder / "config.toml"), "sync", "--full", "--json"], folder / "sync")
             expect(counted, json.loads(done.output)["run"]["counts"][counted], USERS)
             part.add(**{f"{what}__seconds": done.seconds, f"{what}__peak_mb": done.peak})
-    part.add(compared__scim=expect_none(in_crowd(USERS), in_store(folder / "rosterd.db")))
+    with closing(sqlite3.connect(folder / "rosterd.db")) as store:
+        part.add(compared__scim=expect_none(in_crowd(USERS), in_store(store.execute)))
 
 
 def _pull(folder: Path, url: str, count: int) -> Measured:

@@ -63,7 +63,7 @@ class Followed:
 
     def check(self) -> int:
         """Compare the store with the directory; return how many people were compared. Raises Failed."""
-        compared = check(self.slapd, self.installation.folder)
+        compared = check(self.slapd, self.installation.folder, self.installation.select)
         expect("people compared", compared, self.people)
         return compared
 
