@@ -9,8 +9,8 @@ from html import escape
 
 from bench.load import end_of
 
-WIDTH, HEIGHT = 760, 430
-LEFT, RIGHT, TOP, BOTTOM = 74, 24, 78, 54
+WIDTH, HEIGHT = 760, 450
+LEFT, RIGHT, TOP, BOTTOM = 78, 24, 98, 54
 STYLE = """\
 <style>
  .paper{fill:#fff} text{font:13px system-ui,"Segoe UI",sans-serif;fill:#1f2328} .title{font-size:16px;font-weight:600} .soft{fill:#59636e}
@@ -54,11 +54,11 @@ class Axis:
         decades = round(math.log10(self.high / self.low))
         steps = (1, 2, 5) if decades <= 2 else (1,)
         values = [self.low * 10**decade * step for decade in range(decades + 1) for step in steps]
-        return [(value, f"{number(value)}{self.unit}") for value in values if value <= self.high * 1.0001]
+        return [(value, f"{value:,.7g}{self.unit}" if self.unit else number(value)) for value in values if value <= self.high * 1.0001]
 
 
 def number(value: float) -> str:
-    """Return a number as it stands at an axis: 0.01, 50, 10 k, 1 M."""
+    """Return a count as it stands at an axis: 50, 10 k, 1 M."""
     for size, letter in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:g}{letter}"
@@ -109,8 +109,16 @@ def _chart(title: str, axes: tuple[str, str], x: Axis, y: Axis, names: list[str]
     parts.append(f'<text class="soft" x="{(x.start + x.end) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(axes[0])}</text>')
     parts.append(f'<text class="soft" x="{x.end}" y="26" text-anchor="end">{escape(axes[1])}</text>')
     parts += drawn
-    across = LEFT
+    return "\n".join([*parts, *_legend(names), "</svg>", ""])
+
+
+def _legend(names: list[str]) -> list[str]:
+    """Return what each line is called, in two rows where one is too short."""
+    parts, across, down = [], LEFT, 52
     for place, name in enumerate(names):
-        parts += [_line(place, [(across, 52), (across + 26, 52)]), f'<text x="{across + 32}" y="56">{escape(name)}</text>']
-        across += 52 + int(6.9 * len(name))
-    return "\n".join([*parts, "</svg>", ""])
+        width = 46 + int(6.9 * len(name))
+        if across + width > WIDTH:
+            across, down = LEFT, down + 22
+        parts += [_line(place, [(across, down), (across + 26, down)]), f'<text x="{across + 32}" y="{down + 4}">{escape(name)}</text>']
+        across += width
+    return parts
