@@ -14,11 +14,9 @@ from pathlib import Path
 from bench.directory import alone
 from bench.figures import Figures
 from bench.measure import Failed
-from bench.rounds import REPEAT, Bench
+from bench.rounds import LARGE, REPEAT, Bench
 
 SIZES = sorted(int(size) for size in os.environ.get("BENCH_SIZES", "1000 10000 100000 1000000").split())
-LARGE = 100_000
-"""Above so many people, one round is enough: it takes minutes."""
 
 
 def parts_of(size: int) -> list[str]:

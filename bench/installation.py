@@ -129,6 +129,20 @@ class Installation:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
 
+    def wait_until_quiet(self, admin: str) -> None:
+        """Wait for the end of all runs: a daemon that starts looks at its sources at once. Raises Failed after ten minutes."""
+        until = time.perf_counter() + 600
+        while any(run["state"] in ("waiting", "running") for run in self.get("/api/sync/runs", admin)["runs"]):
+            if time.perf_counter() > until:
+                raise Failed("the daemon's runs do not end")
+            time.sleep(0.2)
+
+    def take_names_from(self, attribute: str, pid: int) -> None:
+        """Let another attribute be the display name, and let the daemon know: the next sync reads everybody and changes everybody."""
+        said = self._config.read_text().partition("[source.attributes]")[0]
+        self._config.write_text(f'{said}[source.attributes]\nname = "{attribute}"\n')
+        self._reload(pid)
+
     def put_key_on_top(self, pid: int) -> None:
         """Put a new encryption key on top of the key file, and let the daemon know."""
         path = self.folder / "vault.keys"
@@ -148,7 +162,7 @@ class Installation:
         until = time.perf_counter() + 20
         while log.read_text().count("the new configuration is in force") == before:
             if time.perf_counter() > until:
-                raise Failed("the daemon did not take the new key file")
+                raise Failed("the daemon did not take the new configuration")
             time.sleep(0.05)
 
     def post(self, path: str, body: dict[str, Any], token: str) -> dict[str, Any]:

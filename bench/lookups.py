@@ -36,7 +36,7 @@ def measure_lookups(part: Part, installation: Installation, people: int, count: 
     """Measure one round with a daemon of its own: ready, idle, a constant, lookups, and lookups while a sync of everybody runs."""
     find, admin = finder(people, installation.token("lookup")), installation.token("admin")
     with installation.serving() as (pid, ready):
-        time.sleep(1)
+        installation.wait_until_quiet(admin)
         part.add(daemon__ready_seconds=ready, daemon__idle_mb=peak_of(pid))
         for request, expected in ((constant, b"live"), (find, KEY)):  # warm
             ask(installation.port, request, expected, count=500)
@@ -51,6 +51,20 @@ def measure_lookups(part: Part, installation: Installation, people: int, count: 
     with (installation.folder / "audit.jsonl").open("rb") as audit:
         sizes = [len(line) for line in audit if b'"lookup"' in line]
     part.add(lookup__audit_octets=sum(sizes) / len(sizes))
+
+
+def measure_upheaval(part: Part, installation: Installation, people: int) -> None:
+    """Measure lookups while two syncs change the name of everybody, there and back: the largest commits there are."""
+    find, admin = finder(people, installation.token("lookup")), installation.token("admin")
+    with installation.serving() as (pid, _):
+        for attribute in ("uid", "displayName"):
+            installation.wait_until_quiet(admin)
+            installation.take_names_from(attribute, pid)
+            busy, seconds = lookups_during_sync(installation, find, admin)
+            part.add_load("lookup_during_upheaval", busy)
+            part.add(lookup_during_upheaval__sync_seconds=seconds)
+            named = sum(count for (count,) in installation.select("""select count(*) from "user" where name like 'u0%'"""))
+            expect("people with another name", named, people if attribute == "uid" else 0)
 
 
 def measure_rewrap(part: Part, installation: Installation, people: int) -> None:

@@ -42,8 +42,9 @@ def measure_postgresql(part: Part, slapd: Slapd, folder: Path, people: int, page
         for _ in range(3):
             part.add(postgresql_incremental__seconds=one.incremental_sync()[0].seconds)
         part.add(compared__postgresql=one.check())
-        find = finder(people, one.installation.token("lookup"))
+        find, admin = finder(people, one.installation.token("lookup")), one.installation.token("admin")
         with one.installation.serving() as (pid, _):
+            one.installation.wait_until_quiet(admin)
             ask(one.installation.port, find, KEY, count=500)
             used, served = cpu_of(pid), _cpu_below(server)
             part.add_load("postgresql_lookup", ask(one.installation.port, find, KEY, count=count))

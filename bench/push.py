@@ -56,7 +56,7 @@ def measure_push(part: Part, folder: Path) -> None:
 
     other = installation.beside()
     with installation.serving() as (pid, _), other.serving() as (other_pid, _):
-        _wait_until_quiet(installation, admin)
+        installation.wait_until_quiet(admin)
         for port, turn in ((installation.port, 0), (other.port, 30)):  # the SCIM libraries are loaded by the first push
             _Provider(port, {**facts, "turn": turn}, 3, RATE).ended()
         ask(installation.port, find, b"sk-bf-", count=500)
@@ -138,15 +138,6 @@ def _user(place: int) -> dict[str, Any]:
     emails = [{"value": name, "type": "work", "primary": True}, {"value": f"alias.{place}@example.com", "type": "other"}]
     return {"userName": name, "displayName": f"Person {place}", "name": {"givenName": "P", "familyName": f"Erson {place}"}, "emails": emails,
             "active": True, "title": "Engineer", "phoneNumbers": [{"value": "1", "type": "work"}]}  # fmt: skip
-
-
-def _wait_until_quiet(installation: Installation, admin: str) -> None:
-    """The daemon looks at what is pushed when it starts."""
-    until = time.perf_counter() + 60
-    while any(run["state"] in ("waiting", "running") for run in installation.get("/api/sync/runs", admin)["runs"]):
-        if time.perf_counter() > until:
-            raise Failed("the daemon's first look does not end")
-        time.sleep(0.2)
 
 
 def _check_keys(installation: Installation, admin: str, facts: dict[str, Any], first: int, turns: int) -> None:

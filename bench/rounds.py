@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.directory import directory
 from bench.figures import Figures
-from bench.lookups import measure_lookups, measure_rewrap
+from bench.lookups import measure_lookups, measure_rewrap, measure_upheaval
 from bench.postgresql import measure_postgresql
 from bench.push import measure_push
 from bench.readers import measure_readers
@@ -19,6 +19,8 @@ from tests.servers.slapd import Slapd
 REPEAT = int(os.environ.get("BENCH_REPEAT", "3"))
 LOOKUPS = int(os.environ.get("BENCH_LOOKUPS", "20000"))
 PAGE = int(os.environ.get("BENCH_PAGE", "1000"))
+LARGE = 100_000
+"""Above so many people, what takes minutes each time is measured once or not at all."""
 OF_THE_DIRECTORY = ("readers", "syncs", "lookups", "rewrap", "django", "postgresql")
 
 
@@ -61,7 +63,9 @@ class Bench:
         with self.figures.part("lookups") as part:
             for _ in range(self._repeat):
                 measure_lookups(part, followed.installation, self._people, LOOKUPS)
-                part.add(compared__after_lookups=followed.check())
+            if self._people <= LARGE:
+                measure_upheaval(part, followed.installation, self._people)
+            part.add(compared__after_lookups=followed.check())
 
     def _rewrap(self, slapd: Slapd) -> None:
         followed = self._following(slapd)
