@@ -90,7 +90,7 @@ class Figures:
     def part(self, name: str) -> Iterator[Part]:
         """Begin a part anew; it is finished when the block ends without an exception."""
         if self.has(name):
-            self._kept["before"][name] = self._kept["parts"][name]
+            self._kept["before"][name] = self._kept["parts"][name] | {"histograms": {}}
         kept = self._kept["parts"][name] = {**facts(), "finished": False, "series": {}, "histograms": {}}
         print(f"{name}, {self.people:,} people", flush=True)
         began = time.perf_counter()

@@ -19,19 +19,19 @@ from bench.rounds import LARGE, REPEAT, Bench
 SIZES = sorted(int(size) for size in os.environ.get("BENCH_SIZES", "1000 10000 100000 1000000").split())
 
 
-def parts_of(size: int) -> list[str]:
-    """Return what is to be measured with so many people."""
-    small_enough = [one for one in SIZES if one <= LARGE]
-    return ["syncs", "lookups", *(["postgresql"] if small_enough and size == small_enough[-1] else [])]
+def missing(figures: Figures, sizes: list[int]) -> list[str]:
+    """Return which parts of the growth over `sizes` have not been measured to their end with so many people."""
+    small_enough = [size for size in sizes if size <= LARGE]
+    wanted = ["syncs", "lookups", *(["postgresql"] if small_enough and figures.people == small_enough[-1] else [])]
+    return [part for part in wanted if not figures.has(part)]
 
 
 def main() -> None:
     """Measure what is missing."""
     for size in SIZES:
-        figures = Figures.of(size)
-        if missing := [part for part in parts_of(size) if not figures.has(part)]:
+        if parts := missing(Figures.of(size), SIZES):
             with tempfile.TemporaryDirectory(prefix="rosterd-bench-") as name:
-                Bench(size, Path(name), REPEAT if size <= LARGE else 1).measure(missing)
+                Bench(size, Path(name), REPEAT if size <= LARGE else 1).measure(parts)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,10 @@ def plain(value: float | None) -> str:
 
 def main() -> None:
     """Write the page, its charts, and what they are made of."""
-    if sizes := gather():
+    sizes = gather()
+    if sum(one.has("syncs", "lookups") for one in sizes) == 1:
+        sys.exit("bench: growth takes two sizes; make bench-growth measures the others")
+    if sizes:
         MEASURED.parent.mkdir(exist_ok=True)
         MEASURED.write_text(written(sizes))
     for path, text in pages(read()).items():

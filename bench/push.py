@@ -23,7 +23,7 @@ from sync.store.engine import open_store
 from sync.store.pushedkeeping import Shelf
 
 USERS = int(os.environ.get("BENCH_PUSHED", "10000"))
-SECONDS = float(os.environ.get("BENCH_PUSH_SECONDS", "60"))
+SECONDS = float(os.environ.get("BENCH_PUSH_SECONDS", "40"))
 RATE, LOOKUPS = 25, 200
 """Pushes and lookups a second."""
 SOURCE = "okta"

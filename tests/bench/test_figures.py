@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.budgets import table, verdicts
 from bench.figures import Figures
+from bench.growth import missing
 from bench.load import Load, bucket, end_of
 
 
@@ -54,6 +55,15 @@ def test_figures_are_kept_as_they_come(tmp_path: Path) -> None:
     latest = Figures.of(7, tmp_path)
     assert (latest.median("first.seconds"), latest.before().median("first.seconds")) == (2.0, 1.0)
     assert not list(tmp_path.glob("*.new"))
+
+
+def test_growth_goes_on_where_it_ended(tmp_path: Path) -> None:
+    """Only what was not measured to its end is measured; PostgreSQL with the most people up to a hundred thousand."""
+    sizes = [10, 100_000, 1_000_000]
+    measured(tmp_path, 10, "syncs", first__seconds=[1.0])
+    measured(tmp_path, 100_000, "lookups", lookup__rate=[1.0])
+    left = {size: missing(Figures.of(size, tmp_path), sizes) for size in sizes}
+    assert left == {10: ["lookups"], 100_000: ["syncs", "postgresql"], 1_000_000: ["syncs", "lookups"]}
 
 
 @given(st.lists(st.floats(1e-5, 60), min_size=1))
