@@ -37,8 +37,10 @@ COLUMNS = {
 
 
 def gather(results: Path = RESULTS) -> list[Figures]:
-    """Return what the benchmarks left behind, the fewest people first."""
+    """Return what the benchmarks left behind, the fewest people first; a part that did not come to its end is left out."""
     found = [json.loads(path.read_text()) for path in results.glob("people-*.json")]
+    for kept in found:
+        kept["parts"] = {name: part for name, part in kept["parts"].items() if part["finished"]}
     return sorted((Figures(kept) for kept in found), key=lambda one: one.people)
 
 
@@ -95,16 +97,23 @@ def table(head: list[str], rows: list[list[Any]]) -> str:
 
 
 def machine(sizes: list[Figures]) -> str:
-    """Return on what all of it was measured, one line for each machine and commit."""
-    parts = [part for one in sizes for part in one.kept["parts"].values()]
-    said = {f"{part['at'][:10]}, commit {part['commit']}: {part['cores']} cores ({part['processor']}), Python {part['python']}" for part in parts}
-    return "\n".join(f"- {line}" for line in sorted(said))
+    """Return on what all of it was measured, one line for each machine, commit and day, and how busy it was already when a part began."""
+    found: dict[str, list[float]] = {}
+    for part in (part for one in sizes for part in one.kept["parts"].values()):
+        what = f"{part['at'][:10]}, commit {part['commit']}: {part['cores']} cores ({part['processor']}), Python {part['python']}"
+        found.setdefault(what, []).append(part["load_before"])
+    return "\n".join(f"- {what}, load average before each part {min(loads):.1f} to {max(loads):.1f}" for what, loads in sorted(found.items()))
+
+
+def judged(sizes: list[Figures]) -> list[Figures]:
+    """Return the sizes that the budgets are about: from a hundred thousand people on, or else the largest."""
+    return [one for one in sizes if one.people >= 100_000] or sizes[-1:]
 
 
 def budgets(sizes: list[Figures]) -> str:
-    """Return the budgets of each size that has yardsticks, and the medians of the run before the latest."""
+    """Return what came of the budgets, and the medians of the run before the latest."""
     tables = []
-    for one in sizes[-2:]:
+    for one in judged(sizes):
         before = {verdict.budget: verdict.text(verdict.median) for verdict in verdicts(one.before())}
         rows = [
             [verdict.budget.what, verdict.limit_text, verdict.text(verdict.median), verdict.spread_text or "one round",
@@ -119,7 +128,7 @@ def budgets(sizes: list[Figures]) -> str:
 def missed(sizes: list[Figures]) -> str:
     """Return which budgets are missed, by how much."""
     found = [f"- {verdict.budget.what}, {one.people:,} people: {verdict.text(verdict.median)} {verdict.budget.unit} instead of {verdict.limit_text}."
-             for one in sizes[-2:] for verdict in verdicts(one) if not verdict.met]  # fmt: skip
+             for one in judged(sizes) for verdict in verdicts(one) if not verdict.met]  # fmt: skip
     return "\n".join(found) or "None."
 
 
