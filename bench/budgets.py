@@ -114,8 +114,8 @@ def verdicts(figures: Figures) -> list[Verdict]:
 
 def table(figures: Figures) -> str:
     """Return the budgets for a terminal, a line each."""
-    lines = [f"{'':<58}{'budget':>11}{'median':>9}{'min–max':>15}{'rounds':>8}"]
+    lines = [f"{'':<62}{'budget':>11}{'median':>9}{'min–max':>15}{'rounds':>8}"]
     for one in verdicts(figures):
-        row = f"{one.budget.what:<58}{one.limit_text:>11}{one.text(one.median):>9}{one.spread_text:>15}{len(one.values):>8}"
+        row = f"{one.budget.what:<62}{one.limit_text:>11}{one.text(one.median):>9}{one.spread_text:>15}{len(one.values):>8}"
         lines.append(f"{row}  {'met' if one.met else 'MISSED'}")
     return "\n".join(lines)
