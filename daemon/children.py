@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for waiting runs: other processes may request some."""
+LOOK_WITHIN_MS = 50
+"""How long a look waits for others who write: a large commit is no reason not to watch the children, and how it ended is its own to say."""
 MOST_AT_ONCE = 4
 """Children at the same time."""
 START_WITHIN = 60.0
@@ -132,7 +134,7 @@ class Children:
 
     def _read(self, woken: bool) -> tuple[list[RunView], list[Underway], list[RunView]]:
         going = watching.underway(self._store)
-        reaped = lease.reap(self._store) if going else []
+        reaped = lease.reap(self._store, within_ms=LOOK_WITHIN_MS) if going else []
         gone = {run.id for run in reaped}
         waiting = runs.waiting(self._store)
         if waiting and not woken and len(nodes.living(self._store)) > 1:

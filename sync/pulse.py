@@ -8,7 +8,7 @@ from types import TracebackType
 
 from sync.errors import RosterError, StoreUnavailable
 from sync.store.engine import Store
-from sync.store.lease import COMMIT_MS, Lease, Progress, renew
+from sync.store.lease import Lease, Progress, renew
 
 INTERVAL = 1.0
 """Seconds between two beats: what an admin who watches or cancels a run waits at most."""
@@ -40,12 +40,12 @@ class Pulse:
             raise self._error
 
     def last_beat(self, progress: Progress) -> None:
-        """Stop beating and take a lease long enough for the commit, in which nobody else can write. Raises as `beat` does. Once is enough."""
+        """Stop beating, for in the commit nobody else can write, with the lease renewed once more. Raises as `beat` does. Once is enough."""
         self.beat(progress)
         if self._stop.is_set():
             return
         self.rest()
-        renew(self._store, self._lease, progress, COMMIT_MS)
+        renew(self._store, self._lease, progress)
 
     def rest(self) -> None:
         """Stop beating."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from sync import jump, weigh
@@ -84,7 +84,7 @@ def _perform_at_once(setting: RunSetting, lease: Lease, pulse: Pulse) -> None:
 
 
 class _RolledBack(Exception):
-    """A dry run's way out of its transaction."""
+    """A dry run's way out of what it has written."""
 
 
 class _Attempt:
@@ -144,21 +144,18 @@ class _Attempt:
         return picture
 
     def _commit(self, connection: Connection, staging: Staging, picture: Picture) -> None:
-        dry = self._run.dry_run
-        log = ChangeLog(self._lease.run_id, dry)
+        log = ChangeLog(self._lease.run_id, self._run.dry_run)
         began = time.monotonic()
-        try:
-            with self._store.write(on=connection):
-                check(connection, self._lease)
-                check_vault(connection, self._setting.vault)
-                self._apply(connection, staging, picture, log)
-                if dry:
+        with self._store.write(on=connection):
+            check(connection, self._lease)
+            check_vault(connection, self._setting.vault)
+            if self._run.dry_run:  # undone in the same transaction: between two somebody could take the lease
+                with suppress(_RolledBack), Within(self._store, connection).write():
+                    self._apply(connection, staging, picture, log)
                     raise _RolledBack
-                self._finish(connection, picture, log, time.monotonic() - began)
-        except _RolledBack:
-            with self._store.write(on=connection):
-                check(connection, self._lease)
-                self._finish(connection, picture, log, time.monotonic() - began)
+            else:
+                self._apply(connection, staging, picture, log)
+            self._finish(connection, picture, log, time.monotonic() - began)
 
     def _apply(self, connection: Connection, staging: Staging, picture: Picture, log: ChangeLog) -> None:
         now, tick = self._store.now(), self._ticker()

@@ -11,19 +11,17 @@ from types import MappingProxyType
 import msgspec
 from sqlalchemy import Connection, text
 
-from sync.errors import Conflict, LeaseLost, NotFound, RosterError, RunCancelled
+from sync.errors import Conflict, LeaseLost, NotFound, RosterError, RunCancelled, StoreUnavailable
 from sync.store import alarms
 from sync.store.engine import Store
 from sync.store.runs import get
 from sync.store.views import RunView
 
 LEASE_MS = 60_000
-"""A lease not renewed for so long is anybody's, by the database's clock."""
-
+"""A lease not renewed for so long is anybody's, by the database's clock. A commit, which cannot renew it, may take longer all the same: who would
+take the lease must write, and the commit has the writers' lock until it has ended, or its host has and the server has noticed."""
 
 NO_REASONS: Mapping[str, str] = MappingProxyType({})
-COMMIT_MS = 1_800_000
-"""The lease of a run that has begun its commit: nobody can renew it meanwhile, and the fencing check stands for it."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -80,12 +78,12 @@ def start(store: Store, run_id: str, me: Holder) -> Lease | None:
         return _take(connection, Lease(source, run_id, lease.fence + 1), me, now)
 
 
-def renew(store: Store, lease: Lease, progress: Progress, length_ms: int = LEASE_MS) -> None:
+def renew(store: Store, lease: Lease, progress: Progress) -> None:
     """Keep the lease and write the progress. Raises LeaseLost, or RunCancelled when an admin asked for it."""
     with store.write() as connection:
         check(connection, lease)
-        until = store.now() + length_ms
-        connection.execute(text("update source set lease_until = :until where name = :name"), {"until": until, "name": lease.source})
+        facts = {"until": store.now() + LEASE_MS, "name": lease.source}
+        connection.execute(text("update source set lease_until = :until where name = :name"), facts)
         _write(connection, lease.run_id, progress)
         by = connection.execute(text("select cancel_requested_by from run where id = :id"), {"id": lease.run_id}).scalar_one()
     if by:
@@ -126,10 +124,11 @@ def fail(store: Store, lease: Lease, error: RosterError, progress: Progress) -> 
         release(connection, lease)
 
 
-def reap(store: Store, reasons: Mapping[str, str] = NO_REASONS) -> list[RunView]:
+def reap(store: Store, reasons: Mapping[str, str] = NO_REASONS, *, within_ms: int | None = None) -> list[RunView]:
     """Record as killed every running run whose process is gone from this host, or whose lease has expired; return them.
 
-    `reasons` = {run id: why it was killed}, of those the caller killed itself.
+    `reasons` = {run id: why it was killed}, of those the caller killed itself. Where somebody writes for longer than `within_ms`, the rest is left
+    to the next look: it may be one of these runs that commits.
     """
     me = _host()
     with store.read() as connection:
@@ -137,18 +136,28 @@ def reap(store: Store, reasons: Mapping[str, str] = NO_REASONS) -> list[RunView]
         suspects = [lease for lease in suspects if _gone(lease, me, store.now())]
     reaped = []
     for suspect in suspects:
-        with store.write() as connection:
-            lease = Lease(suspect.name, suspect.lease_run, suspect.fence)
-            try:
-                check(connection, lease)
-            except LeaseLost:
-                continue
-            if not _gone(connection.execute(text(f"select {_LEASE} from source where name = :n"), {"n": lease.source}).one(), me, store.now()):
-                continue
-            _record_killed(connection, lease.run_id, store.now(), reasons.get(lease.run_id, ""))
-            release(connection, lease)
-            reaped.append(lease.run_id)
+        lease = Lease(suspect.name, suspect.lease_run, suspect.fence)
+        try:
+            with store.write(within_ms=within_ms) as connection:
+                if _end_if_gone(connection, lease, me, store.now(), reasons):
+                    reaped.append(lease.run_id)
+        except StoreUnavailable:
+            if within_ms is None:
+                raise
+            break
     return [get(store, run_id) for run_id in reaped]
+
+
+def _end_if_gone(connection: Connection, lease: Lease, me: str, now: int, reasons: Mapping[str, str]) -> bool:
+    try:
+        check(connection, lease)
+    except LeaseLost:
+        return False
+    if not _gone(connection.execute(text(f"select {_LEASE} from source where name = :n"), {"n": lease.source}).one(), me, now):
+        return False
+    _record_killed(connection, lease.run_id, now, reasons.get(lease.run_id, ""))
+    release(connection, lease)
+    return True
 
 
 _LEASE = "fence, lease_run, lease_host, lease_boot, lease_pid, lease_started, lease_until"

@@ -45,9 +45,10 @@ _CONNECT: dict[str, Any] = {
 
 _SESSION = {
     "lock_timeout": BUSY, "statement_timeout": BUSY, "idle_in_transaction_session_timeout": BUSY,
-    "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3", "temp_buffers": "32MB",
+    "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3", "tcp_user_timeout": "25s", "temp_buffers": "32MB",
 }  # fmt: skip
-"""What each session is told: a process or host that vanished gives up its locks in the end. The buffers are for what a run stages."""
+"""What each session is told: a host that vanished gives up its locks within half a minute, whoever spoke last, a process that is stuck in the
+end. The buffers are for what a run stages."""
 
 _LASTING = (
     "set_config('synchronous_commit', case current_setting('synchronous_commit') when 'off' then 'on'"

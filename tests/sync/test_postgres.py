@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from sync.errors import Conflict, StoreUnavailable
 from sync.ids import now_ms
 from sync.run import perform
 from sync.settings import Secret, StoreSettings
-from sync.store import copying, events, lookup, nodes, people, postgres, runs
+from sync.store import copying, events, lease, lookup, nodes, people, postgres, runs
 from sync.store.backup import backup
 from sync.store.engine import Store, open_store
 from sync.store.lease import Progress
+from sync.store.views import RunView
 from tests.servers.postgres import Postgres
 from tests.sync.world import World
 
@@ -49,6 +51,19 @@ def rows(store: Store) -> dict[str, list[Any]]:
             table.name: sorted((tuple(row.values()) for row in copying._rows(connection, table)), key=repr)
             for table in copying.SQLModel.metadata.sorted_tables
         }
+
+
+def in_commit(deed: Callable[[], object]) -> Callable[[Progress], None]:
+    """Return a listener that does something whenever the commit says that it goes on; the first word of its phase comes before it begins."""
+    said: list[Progress] = []
+
+    def listen(progress: Progress) -> None:
+        if progress.phase == "apply":
+            said.append(progress)
+            if len(said) > 1:
+                deed()
+
+    return listen
 
 
 def test_people_are_merged_in_the_order_of_octets(there: World) -> None:
@@ -102,6 +117,50 @@ def test_a_run_that_is_cut_off_in_its_commit_changes_nothing(there: World, serve
     for name in ("user", "claim", "virtual_key", "membership", "change"):
         assert after[name] == before[name], name
     assert there.sync().counts["added"] == 3000
+
+
+def test_a_commit_outlives_its_lease(there: World, server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another host finds the lease expired while its run commits: a look passes by at once, and who waits in line finds it given back; a dry run,
+    which is undone, gives nobody a chance either."""
+    there.people(20)
+    found: list[RunView] = []
+    elsewhere = threading.Thread()
+
+    def look() -> None:
+        nonlocal elsewhere
+        if elsewhere.ident is None:
+            there.clock.forward(seconds=lease.LEASE_MS / 1000 + 1)
+            assert lease.reap(there.store, within_ms=10) == []
+            elsewhere = threading.Thread(target=lambda: found.extend(lease.reap(there.store)))
+            elsewhere.start()
+            while server.sql("select count(*) from pg_locks where not granted") == [(0,)]:
+                assert elsewhere.is_alive()
+
+    monkeypatch.setattr(lease, "_gone", lambda held, host, now: held.lease_until < now)  # as another host must judge
+    for dry in (True, False):
+        run = runs.request(there.store, "corp", trigger="cli", requested_by="test", dry_run=dry)
+        assert perform(replace(there.setting(), progress=in_commit(look)), run.id).state == "succeeded"
+        elsewhere.join()
+        assert found == []
+        elsewhere = threading.Thread()
+
+
+def test_a_host_that_dies_in_its_commit_is_out_of_the_way_in_a_minute(there: World, server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends the session of a host that vanished, with all it had written; a minute after its last renewal the run is recorded as killed."""
+    there.people(20)
+
+    def vanish() -> None:
+        server.sql("select pg_terminate_backend(pid) from pg_stat_activity where datname like 't_%'")
+
+    run = runs.request(there.store, "corp", trigger="cli", requested_by="test")
+    with monkeypatch.context() as dead:
+        dead.setattr("sync.run.fail", lambda *_: None)  # it says nothing any more
+        assert perform(replace(there.setting(), progress=in_commit(vanish)), run.id).state == "running"
+    monkeypatch.setattr(lease, "_gone", lambda held, host, now: held.lease_until < now)  # as another host must judge
+    assert lease.reap(there.store) == []
+    there.clock.forward(seconds=61)
+    assert [(one.id, one.state, one.error and one.error.code) for one in lease.reap(there.store)] == [(run.id, "failed", "killed")]
+    assert there.sync().counts["added"] == 20
 
 
 def test_an_installation_moves_there_and_back(world: World, server: Postgres, tmp_path: Path) -> None:
