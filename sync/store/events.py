@@ -26,6 +26,9 @@ _PLACE = "events:"
 _COLUMNS = ("at", "kind", "by", "run_id", "user_id", "key_id", "jti", "detail")
 _INSERT = f"insert into event ({', '.join(_COLUMNS)}) values ({', '.join(':' + name for name in _COLUMNS)})"
 
+_LEAVE_NO_GAP = text("select setval(pg_get_serial_sequence('event', 'id'), :next, false)")
+"""What was rolled back gives its numbers back, as in a file: one that is missing in the audit file is then a change that nobody knows any more."""
+
 
 class Happening(msgspec.Struct, omit_defaults=True, frozen=True):
     """One event as it is told. `kind` = key.issued, key.imported, key.renamed, key.expiry, key.enabled, key.disabled, key.rotated, key.renewed,
@@ -52,6 +55,8 @@ def record(connection: Connection, kind: str, by: str, now: int, **facts: Any) -
 def record_all(connection: Connection, kind: str, by: str, now: int, rows: Iterable[dict[str, Any]]) -> None:
     """Record events of one kind, each with its own facts; any number of them."""
     blank = dict.fromkeys(_COLUMNS) | {"at": now, "kind": kind, "by": by}
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LEAVE_NO_GAP, {"next": last(connection) + 1})
     for batch in batches(rows):
         many(connection, _INSERT, [{**blank, **row, "detail": _encoded(row.get("detail"))} for row in batch])
 
@@ -83,16 +88,11 @@ def last(connection: Connection) -> int:
     return max(int(newest), _places(connection).get(AUDIT, 0))
 
 
-def go_on_after(connection: Connection, number: int) -> None:
-    """Let the next event have a number above `number`: those up to it were told by a life of this store that a backup knows nothing of."""
-    if number <= last(connection):
-        return
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("select setval(pg_get_serial_sequence('event', 'id'), :number)"), {"number": number})
-        return
-    none = {"id": number, "at": 0, "kind": "", "by": ""}
-    connection.execute(text("insert into event (id, at, kind, by) values (:id, :at, :kind, :by)"), none)
-    connection.execute(text("delete from event where id = :id"), none)  # the numbering remembers (AUTOINCREMENT)
+def begin_after(connection: Connection, number: int, kind: str, by: str, now: int) -> None:
+    """Record an event whose number is above `number`, from which the others go on: those up to it were told by a life of this store that a backup
+    knows nothing of."""
+    facts = {"id": max(number, last(connection)) + 1, "at": now, "kind": kind, "by": by}
+    connection.execute(text("insert into event (id, at, kind, by) values (:id, :at, :kind, :by)"), facts)
 
 
 def advance(store: Store, reader: str, last: int) -> None:

@@ -40,8 +40,7 @@ def begin(store: Store, *, by: str, since: int, told: int) -> None:
         now = store.now()
         mark = "insert into meta (name, value) values (:name, :value) on conflict (name) do nothing"
         connection.execute(text(mark), {"name": _UNFINISHED, "value": str(since)})
-        events.go_on_after(connection, told)
-        events.record(connection, "store.restored", by, now)
+        events.begin_after(connection, told, "store.restored", by, now)
         facts = {"now": now, "pushed": PUSHED}
         connection.execute(text("update source set cursor = null, due_at = null"))
         connection.execute(text("update source set restored_at = :now where kind <> :pushed"), facts)

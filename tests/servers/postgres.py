@@ -45,7 +45,7 @@ class Postgres:
             shutil.chown(self.folder, "nobody")
         (self.folder / "password").write_text(self.password)
         (self.folder / "password").chmod(0o644)
-        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8",
+        self.run("initdb", "-D", str(self.data), "-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8",
                   "--locale=C.UTF-8", "--no-sync", f"--pwfile={self.folder / 'password'}")  # fmt: skip
         return self
 
@@ -83,6 +83,14 @@ class Postgres:
             cursor = connection.execute(statement)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
 
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of the server's own programs in its folder; the port's password is at hand."""
+        command = [*self._as, str(self._bin / program), *arguments]
+        with (self.folder / "commands.log").open("ab") as log:
+            environment = os.environ | {"PGPASSWORD": self.password}
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=environment, timeout=90)
+        assert done.returncode == 0, (self.folder / "commands.log").read_text()
+
     def create(self, template: str = "template0") -> str:
         """Make one more database and return its name."""
         name = f"t_{secrets.token_hex(6)}"
@@ -107,12 +115,6 @@ class Postgres:
             return self._process is not None and (lines[0], lines[7].strip()) == (str(self._process.pid), "ready")
         except (OSError, IndexError):
             return False
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as, str(self._bin / program), *arguments]
-        with (self.folder / "commands.log").open("ab") as log:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, timeout=90)
-        assert done.returncode == 0, (self.folder / "commands.log").read_text()
 
 
 def _unprivileged() -> list[str]:
