@@ -8,9 +8,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 TESTS  ?= tests
-# On PostgreSQL runs what may depend on the store; what is about directories, the wire, commands and long histories does so in test-postgres only.
-STORED ?= tests/sync tests/api --ignore=tests/sync/sources --ignore-glob='*/test_faults*' --ignore-glob='*/test_with_*' --ignore-glob='*_slapd.py' \
-  --ignore=tests/sync/test_histories.py --ignore=tests/sync/test_killed.py --ignore=tests/api/test_abuse.py
+# On PostgreSQL runs what may depend on the store; what is about directories, the wire and long histories does so in test-postgres only, and what
+# brings a PostgreSQL of its own has run before.
+STORED ?= tests/sync tests/api tests/daemon tests/clients --ignore=tests/sync/sources --ignore-glob='*/test_faults*' \
+  --ignore-glob='*/sync/test_with_*' --ignore-glob='*_slapd.py' --ignore-glob='*_dirsrv.py' --ignore-glob='*postgres.py' \
+  --ignore=tests/sync/test_histories.py --ignore=tests/sync/test_killed.py --ignore=tests/api/test_abuse.py \
+  --ignore=tests/daemon/test_keysets.py --ignore=tests/daemon/test_proxy.py --ignore=tests/daemon/commands/test_scim.py
 WORKERS ?= 2
 
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time
@@ -23,8 +26,8 @@ help:  ## list the targets
 run: $(VENV)/.runtime  ## set up .venv and start the demonstration: needs no root, changes nothing outside this folder
 	@exec $(BIN)/rosterd demo
 
-test: lint  ## everything CI checks: lint, architecture, all tests against real servers, and what the store promises on PostgreSQL too
-	@bash tests/servers/install.sh
+test: $(BIN)/python  ## everything CI checks: lint, architecture, all tests against real servers, and all that opens a store on PostgreSQL too
+	@bash tests/servers/install.sh & trap wait EXIT; $(MAKE) --no-print-directory lint; wait $$!
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults and not systemd' $(TESTS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not faults and not systemd' --store=postgresql --no-header -q $(STORED)
 

@@ -47,9 +47,10 @@ class Stores:
 
     def table(self, file: Path) -> str:
         """Return the same as the lines of a configuration that say so."""
+        settings = self.settings(file)
         if not self.on_server:
             return f'[store]\nurl = "sqlite:///{file.name}"\n'
-        return f'[store]\nurl = "{self.settings(file).url}"\n[audit]\nfile = "audit.jsonl"\n'
+        return f'[store]\nurl = "{settings.url}"\n[audit]\nfile = "audit.jsonl"\n'
 
     @contextmanager
     def out_of_order(self, file: Path) -> Iterator[None]:

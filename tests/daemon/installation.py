@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -24,10 +25,11 @@ from sync.store import runs
 from sync.store.engine import Store, open_store
 from sync.store.views import RunView
 from sync.vault import generate_key_line
+from tests.daemon.forked import SERVING, Fork, Forked
 from tests.stores import STORES
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 40.0
+PATIENCE = 90.0
 """Seconds after which a test gives up waiting for what ought to be immediate."""
 
 
@@ -38,7 +40,7 @@ def wait_for(condition: Callable[[], Any], what: str = "it") -> Any:
         answer = condition()
         if answer:
             return answer
-        time.sleep(0.02)
+        time.sleep(0.03)
     raise AssertionError(f"waited {PATIENCE:g} seconds for {what}")
 
 
@@ -105,6 +107,16 @@ every = "{every}"
         with closing(self.open()) as store:
             return runs.list_runs(store, limit=50)[0]
 
+    def reading_run(self) -> RunView:
+        """Return the newest run once it reads its directory."""
+        with closing(self.open()) as store:
+
+            def reads() -> RunView | None:
+                newest = runs.list_runs(store, limit=1)[0]
+                return newest[0] if newest and (newest[0].state, newest[0].phase) == ("running", "read") else None
+
+            return wait_for(reads, "a run that reads")  # type: ignore[no-any-return]
+
     def ended_runs(self, count: int) -> list[RunView]:
         """Return the runs once so many have ended."""
         with closing(self.open()) as store:
@@ -130,14 +142,7 @@ class Running:
         self._line.settimeout(PATIENCE)
         self._log = (installation.folder / "serve.log").open("wb")
         self.log_path = installation.folder / "serve.log"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "daemon", "--config", str(installation.config), "serve"],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env=os.environ | {"NOTIFY_SOCKET": "@" + name} | environment,
-        )
+        self.process = _start(("--config", str(installation.config), "serve"), {"NOTIFY_SOCKET": "@" + name} | environment, self._log)
 
     def hear(self, state: str) -> list[str]:
         """Return the states of the next datagram that holds `state`."""
@@ -194,6 +199,25 @@ class Running:
             self.process.wait()
         self._log.close()
         self._line.close()
+
+
+_BEGUN: list[subprocess.Popen[bytes]] = []
+
+
+def _start(arguments: tuple[str, ...], more: dict[str, str], log: BinaryIO) -> subprocess.Popen[bytes] | Forked:
+    """Start `rosterd ARGUMENTS`: from nothing the first time, and where `more` says how Python is to begin, and later from a process that has
+    imported everything."""
+    environment = dict(os.environ) | more
+    if _BEGUN and not any(name.startswith("PYTHON") for name in more):
+        return _fork().start(arguments, environment, ROOT, log.fileno(), log.fileno())
+    command = [sys.executable, "-m", "daemon", *arguments]
+    _BEGUN.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment))
+    return _BEGUN[-1]
+
+
+@cache
+def _fork() -> Fork:
+    return Fork(dict(os.environ), SERVING)
 
 
 def children_of(pid: int) -> list[int]:

@@ -41,6 +41,7 @@ if ! command -v apt-get >/dev/null || ! "${sudo[@]}" true 2>/dev/null; then
   exit 1
 fi
 
+exec {lock}<"$0" && flock $lock  # `make test` installs servers while it makes its environment; apt-get suffers only one
 echo "Installing ${packages[*]} (apt-get); nothing is started."
 policy=/usr/sbin/policy-rc.d  # exit status 101 = packages may not start their services
 if ! [ -e $policy ]; then

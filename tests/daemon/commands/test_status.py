@@ -94,7 +94,8 @@ def test_a_fleet_that_ends_soon_is_one_line() -> None:
 
 
 def test_status_from_new_to_well_to_held(place: Place, slapd: Slapd) -> None:
-    """One screen, and the exit status that monitoring expects, only where it is asked for."""
+    """One screen, and the exit status that monitoring expects, only where it is asked for; at first there is no store."""
+    (place.folder / "rosterd.db").unlink(missing_ok=True)
     assert place.run("status").out.startswith("WARNING: 1 thing needs a look.\n  warning   corp has never been read completely.")
     place.run("status", "--exit-code", status=1)
     dns = slapd.add_people(30)
@@ -148,8 +149,10 @@ def test_backup_while_it_runs(place: Place, slapd: Slapd) -> None:
     assert "is at version" in place.run("store", "migrate").out
 
 
+@pytest.mark.sqlite
 def test_a_backup_before_an_upgrade_migrates_nothing(bare: Place) -> None:
     """A store of an older version is copied as it is, even with a configuration that this version refuses; without a store there is no copy."""
+    (bare.folder / "rosterd.db").unlink()
     assert "There is no store at" in bare.run("store", "backup", "copy.db", status=5).err
     with create_engine(f"sqlite:///{bare.folder / 'rosterd.db'}").begin() as connection:
         upgrade(configuration(connection), "0001")

@@ -20,6 +20,8 @@ from daemon.demo.stage import pick_port
 from sync.errors import CannotListen
 from tests.daemon.installation import PATIENCE, ROOT, children_of, is_alive, wait_for
 
+pytestmark = pytest.mark.sqlite  # the demo's store is a file
+
 
 class Show:
     """A running demo."""
@@ -83,19 +85,20 @@ def elsewhere(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path, elsewhere: Path, number: int) -> None:
-    """The printed lookup answers with a key, the printed sync and list of runs work; then no process, no folder, no port."""
+    """The printed lookup answers with a key, the printed sync and list of runs work; then no process, folder or port, whichever signal ends it."""
     stage = tmp_path / "tmp"
     stage.mkdir()
     with running(stage, "--port", "0") as show:
         lookup, resync, list_of_runs = show.lines()
         assert "eyJ" not in "\n".join(show.said), "no token in a line that is pasted"
-        answer = json.loads(paste(lookup, elsewhere).stdout)
-        assert answer["email"] == "ada.okafor@example.com"
-        assert [key["is_active"] for key in answer["virtual_keys"]] == [True] and answer["virtual_keys"][0]["value"].startswith("sk-bf-")
-        synced = paste(resync, elsewhere)
-        assert synced.returncode == 0, synced.stdout + synced.stderr
-        listed = paste(list_of_runs, elsewhere)
-        assert listed.returncode == 0 and listed.stdout.count("succeeded") == 2, listed.stdout + listed.stderr
+        if number == signal.SIGINT:  # what is printed is the same whatever comes
+            answer = json.loads(paste(lookup, elsewhere).stdout)
+            assert answer["email"] == "ada.okafor@example.com"
+            assert [key["is_active"] for key in answer["virtual_keys"]] == [True] and answer["virtual_keys"][0]["value"].startswith("sk-bf-")
+            synced = paste(resync, elsewhere)
+            assert synced.returncode == 0, synced.stdout + synced.stderr
+            listed = paste(list_of_runs, elsewhere)
+            assert listed.returncode == 0 and listed.stdout.count("succeeded") == 2, listed.stdout + listed.stderr
         (folder,) = stage.iterdir()
         assert folder.stat().st_mode & 0o777 == 0o700
         assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
