@@ -152,7 +152,7 @@ def _replay(config: Config, store: Store, file: str, *, dry_run: bool, try_only:
         restoring.finish(store)
     given = replaying.lost(told)
     return Restored(
-        file=file, dry_run=dry_run, backup=since, audit=last_event(config.audit.path, name),
+        file=file, dry_run=dry_run, backup=since, audit=newest if told else last_event(config.audit.path, name),
         unknown=newest - since - len({one.event for one in told}), taken=taken, given=given, waiting=restoring.unconfirmed(store),
         people=_addresses(store, taken, given),
     )  # fmt: skip

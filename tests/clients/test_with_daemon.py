@@ -17,7 +17,7 @@ from sync.store import keychanges, keys, people, tokens
 from sync.store.keychanges import Stamp, Wanted
 from sync.vault import Vault
 from tests.clients.conftest import SHELLS, Laptop, make_laptop
-from tests.daemon.installation import Installation, Running, wait_for
+from tests.daemon.installation import PATIENCE, Installation, Running, wait_for
 
 BY = Stamp("cli:admin")
 
@@ -65,7 +65,7 @@ class Office:
 
     def sync(self, state: str, user: str) -> None:
         """Let the daemon sync until it has the user in this state."""
-        header, until = self.installation.token("operator"), time.monotonic() + 30
+        header, until = self.installation.token("operator"), time.monotonic() + PATIENCE
         while people.get_user(self.store, user).state != state:
             assert time.monotonic() < until
             run = self.daemon.post("/api/sync/runs", header, {"source": "corp", "mode": "full"}).json()["run"]["id"]

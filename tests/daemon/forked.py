@@ -1,4 +1,4 @@
-"""Processes of the `rosterd` command that need not import everything first: forked from one that has, and otherwise like any other."""
+"""Processes of the `rosterd` command, or another, that need not import everything first: forked from one that has, and otherwise like any other."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
+from daemon.command import COMMANDS
+
 ROOT = Path(__file__).parents[2]
-LAZY = (
+COMMANDING = (
+    *(f"daemon.commands.{module}" for module in dict.fromkeys(COMMANDS.values())),
     "daemon.commands.carrying", "daemon.commands.looking", "daemon.relay", "api.audit", "api.auth.tokens", "ldap3", "rich.console", "rich.table",
     "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite", "sqlite3", "sync.store.engine", "sync.store.postgres",
     "sync.store.sqlite",
 )  # fmt: skip
-"""What commands import while they run, beside their own modules."""
-SERVING = ("daemon.serve", "daemon.systemd")
+"""What commands import, at first and while they run."""
+SERVING = (*COMMANDING, "daemon.serve", "daemon.systemd")
 """What the daemon imports."""
 
 
@@ -75,12 +78,12 @@ class Forked:
 
 
 class Fork:
-    """The process to fork from. It begins with this environment, has imported what commands need, and `more`, and ends with whoever made it at
-    the latest."""
+    """The process to fork from. It begins with this environment, has imported these modules, and ends with whoever made it at the latest; what it
+    forks calls `main` (MODULE:FUNCTION)."""
 
-    def __init__(self, environment: dict[str, str], more: tuple[str, ...] = ()) -> None:
+    def __init__(self, environment: dict[str, str], imports: tuple[str, ...], main: str = "daemon.command:main") -> None:
         self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "tests.daemon.forked", str(far.fileno()), *more]
+        command = [sys.executable, "-m", "tests.daemon.forked", str(far.fileno()), main, *imports]
         self._process = subprocess.Popen(
             command, env=environment, cwd=ROOT, pass_fds=[far.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
@@ -93,7 +96,7 @@ class Fork:
         self._process.wait(10)
 
     def start(self, arguments: tuple[str, ...], environment: dict[str, str], folder: Path, out: int, err: int) -> Forked:
-        """Start `rosterd ARGUMENTS` as a new process with this environment, in this folder, that writes to these files."""
+        """Start it with these arguments as a new process with this environment, in this folder, that writes to these files."""
         reader, writer = os.pipe()
         order = json.dumps([arguments, environment, str(folder)]).encode()
         socket.send_fds(self._line, [order], [out, err, writer])
@@ -101,7 +104,7 @@ class Fork:
         return Forked(os.fdopen(reader, "rb", buffering=0))
 
     def run(self, arguments: tuple[str, ...], environment: dict[str, str], folder: Path, patience: float) -> Done:
-        """Run `rosterd ARGUMENTS` to its end, which it has to reach within so many seconds."""
+        """Run it with these arguments to its end, which it has to reach within so many seconds."""
         with TemporaryFile() as out, TemporaryFile() as err:
             status = self.start(arguments, environment, folder, out.fileno(), err.fileno()).wait(patience)
             return Done(status, *(_text_of(file) for file in (out, err)))
@@ -157,13 +160,15 @@ def _end(end: SystemExit) -> None:
 
 
 if __name__ == "__main__":
-    from daemon.command import COMMANDS, main
-
-    for name in [f"daemon.commands.{module}" for module in COMMANDS.values()] + [*LAZY, *sys.argv[2:]]:
+    _, at, target, *names = sys.argv
+    for name in names:
         import_module(name)
+    module, _, function = target.partition(":")
+    call = getattr(import_module(module), function)
     gc.freeze()  # what is imported stays shared: no collection of a forked process touches it
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(at)))
     try:
-        main()
+        call()
     except SystemExit as end:
         _end(end)
+    _end(SystemExit(0))

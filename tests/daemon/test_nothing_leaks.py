@@ -72,7 +72,7 @@ class Day:
         self._client.close()
 
     def _look_at_processes(self) -> None:
-        while not self._watching.wait(0.02):
+        while not self._watching.wait(0.05):
             for pid in (self.daemon.process.pid, *children_of(self.daemon.process.pid)):
                 for name in ("cmdline", "environ"):
                     try:

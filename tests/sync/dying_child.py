@@ -1,4 +1,4 @@
-"""A sync that kills itself with SIGKILL at the n-th beat of a phase. Run by test_killed.py as a process of its own."""
+"""A sync that kills itself with SIGKILL at the n-th beat of a phase: a process of test_killed.py, which gives it an order on its command line."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class Order(msgspec.Struct):
     beat: int
 
 
-def main(order: Order) -> None:
+def main() -> None:
     """Perform the run; die where the order says."""
+    order = msgspec.json.decode(sys.argv[1], type=Order)
     left = order.beat
 
     def die(progress: Progress) -> None:
@@ -56,7 +57,3 @@ def main(order: Order) -> None:
         die,
     )
     perform(setting, order.run)
-
-
-if __name__ == "__main__":
-    main(msgspec.json.decode(sys.argv[1], type=Order))

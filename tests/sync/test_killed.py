@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from sync.store import runs, sources
 from sync.store.engine import Store, open_store
 from sync.store.lease import Holder, reap, start, this_process
 from sync.vault import generate_key_line
+from tests.daemon.forked import Fork, Forked
 from tests.servers.slapd import Slapd
 from tests.stores import STORES
 from tests.sync.dying_child import Order
@@ -52,13 +53,21 @@ class Victim:
             beat,
         )
 
+    def start(self, order: Order) -> Forked:
+        return _fork().start((msgspec.json.encode(order).decode(),), dict(os.environ), self.folder, 1, 2)
+
     def run(self, order: Order) -> int:
-        command = [sys.executable, "-m", "tests.sync.dying_child", msgspec.json.encode(order).decode()]
-        return subprocess.run(command, timeout=60, check=False).returncode
+        return self.start(order).wait(60)
 
     def dump(self) -> list[object]:
         with self.store.read() as connection:
             return [connection.execute(text(f'select * from "{table}" order by 1, 2')).all() for table in TABLES]
+
+
+@cache
+def _fork() -> Fork:
+    imports = ("ldap3", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite.pysqlite", "sync.store.postgres", "sync.store.sqlite")
+    return Fork(dict(os.environ), imports, "tests.sync.dying_child:main")
 
 
 @pytest.fixture
@@ -98,11 +107,12 @@ def test_a_child_killed_at_a_random_moment_commits_all_or_nothing(victim: Victim
         victim.slapd.add_person(f"joiner{turn}")
         before = victim.dump()
         order = victim.order()
-        with subprocess.Popen([sys.executable, "-m", "tests.sync.dying_child", msgspec.json.encode(order).decode()]) as child:
-            try:
-                child.wait(dice.uniform(0.4, 1.2))
-            except subprocess.TimeoutExpired:
-                child.kill()
+        child = victim.start(order)
+        try:
+            child.wait(dice.uniform(0.0, 0.8))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
         reap(victim.store)
         run = runs.get(victim.store, order.run)
         if run.state != "succeeded":

@@ -15,7 +15,7 @@ import click
 from daemon.command import rosterd
 from daemon.config import load
 from sync.store.engine import Store, open_store
-from tests.daemon.forked import Done, Fork
+from tests.daemon.forked import COMMANDING, Done, Fork
 from tests.servers.slapd import Slapd
 from tests.stores import STORES
 
@@ -123,4 +123,4 @@ def _environment() -> dict[str, str]:
 
 @cache
 def _fork() -> Fork:
-    return Fork(_environment())
+    return Fork(_environment(), COMMANDING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,7 +36,6 @@ class Company(Installation):
         store = f'[store]\nurl = "postgresql+psycopg://{self.database}"\npassword_file = "store.password"\n[audit]\nfile = "audit.jsonl"\n'
         super().__init__(folder, responder, store)
         self.secret("store.password", server.password)
-        self.configure(sources=("corp", "partner"))
 
     def dump(self) -> None:
         self.server.run("pg_dump", "--format=custom", "--file=rosterd.dump", f"postgresql://{self.database}")
@@ -70,6 +70,9 @@ def test_a_database_is_put_back_and_nothing_that_ended_lives(company: Company, m
     were read. The audit files of several nodes are one record, and a run that was undone leaves no hole in it."""
     with company.serve() as daemon:
         daemon.ready()
+        company.ended_runs(1)
+        company.configure(sources=("corp", "partner"))  # one after the other, for they have the same people
+        daemon.tell(signal.SIGHUP)
         company.ended_runs(2)
         admin, revoked = company.token("admin"), company.token("lookup")
         old = daemon.get(KEYS.format("ada"), admin).json()["virtual_keys"][0]

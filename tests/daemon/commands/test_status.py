@@ -212,6 +212,7 @@ def test_check_warns_of_a_network_that_may_assert_users(bare: Place) -> None:
 @pytest.mark.sqlite
 def test_check_before_there_is_a_store(bare: Place) -> None:
     """Looking makes nothing: without a store it says that one will be made, and makes none."""
+    (bare.folder / "rosterd.db").unlink()
     assert "is made by the first command that needs it" in bare.run("check", "--offline").out
     assert not (bare.folder / "rosterd.db").exists()
 
