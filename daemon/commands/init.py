@@ -148,12 +148,16 @@ def _next(config: Path) -> list[str]:
     return [
         "",
         "Next:",
-        f"  1. Describe your directory: the [[source]] table of {safe(config)}.",
-        f"  2. Put the password of its bind_dn into {safe(config.with_name('ldap.password'))}, mode 0600.",
+        f"  1. Describe your directory: the [[source]] tables of {safe(config)}. LDAP stands there; for a SCIM",
+        '     provider take one of the commented ones in its place: kind = "scim" is read, "scim-push" pushes.',
+        f"  2. LDAP: put the password of its bind_dn into {safe(config.with_name('ldap.password'))}, mode 0600.",
+        "     SCIM: the provider's token, into the file that token_file names, mode 0600.",
+        "     SCIM that pushes: set [http] public_url, the address by which the provider reaches rosterd.",
         f"  3. {safe(rosterd)} check            says what is wrong and how to mend it",
         f"  4. {safe(rosterd)} sync --dry-run   says what would happen",
         f"  5. {safe(rosterd)} serve            answers lookups and keeps in step",
         f"  6. {safe(rosterd)} token issue --role lookup   makes a token to look people up with",
+        f"     {safe(rosterd)} token issue --role scim --source NAME   makes the one that a provider pushes with",
         "",
         "Copy vault.keys to another place: without it no key value in a backup can be read.",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -72,6 +73,22 @@ def test_with_little_editing_it_runs(bare: Place, slapd: Slapd) -> None:
     bare.run(*at, "check")
     bare.run(*at, "sync")
     assert "answers with 1 key, 1 of them active" in bare.run(*at, "explain", "ANN@example.com").out
+
+
+def test_a_provider_that_pushes_takes_the_place_of_the_directory(bare: Place) -> None:
+    """The next steps speak of it, and what they say suffices: its table instead of LDAP's, public_url, a token."""
+    folder = bare.folder / "new"
+    steps = bare.run("init", "--dir", str(folder)).out
+    config = folder / "config.toml"
+    before, ldap, scim, push, after = re.split(r"(?m)^(?=#?\[\[source\]\]|# -- who is told)", config.read_text())
+    assert all(f'kind = "{kind}"' in table for kind, table in (("ldap", ldap), ("scim", scim), ("scim-push", push)))
+    assert '"scim-push" pushes' in steps and "[http] public_url" in steps
+    asked = before.replace('#public_url = ""', 'public_url = "https://keys.example.com"')
+    config.write_text(asked + re.sub("(?m)^#", "", push).replace("[]", '["example.com"]') + after)
+    at = ("--config", str(config))
+    bare.run(*at, "check")
+    assert f"rosterd {' '.join(at)} token issue --role scim --source NAME" in steps
+    assert bare.run(*at, "token", "issue", "--role", "scim", "--source", "okta").out.count(".") == 2
 
 
 def test_the_secrets_are_new_each_time(bare: Place) -> None:
