@@ -36,6 +36,11 @@ find "$packages/faker/providers" -mindepth 2 -type d -name '*_*' ! -name 'en_*' 
 find "$packages" -name '*.so' -exec strip --strip-unneeded {} +
 find "$packages" -name '*.so' -exec chmod 0644 {} +
 
+# Kerberos is the distribution's (python3-gssapi), for it belongs to the machine's libkrb5; where that is not installed, nothing is found here.
+for module in gssapi decorator.py; do
+  ln -s "/usr/lib/python3/dist-packages/$module" "$packages/$module"
+done
+
 # -- what belongs to the system -------------------------------------------------------------------------------------------------
 
 install -D -m 0644 -t "$root/usr/lib/systemd/system" systemd/rosterd.service systemd/rosterd.socket

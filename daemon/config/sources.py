@@ -139,7 +139,7 @@ def _check_external(section: Section) -> None:
         section.problem("cert_file", 'is missing; sasl = "external" binds by it')
 
 
-_HOW_TO_GSSAPI = "Neither Debian package nor wheelhouse has it: install rosterd by hand (docs/install.md), then pip install gssapi (docs/ldap.md)"
+_HOW_TO_GSSAPI = "Install python3-gssapi, or, where rosterd was installed by hand, pip install gssapi (docs/ldap.md)"
 
 
 def _check_gssapi(section: Section) -> None:

@@ -58,7 +58,7 @@ def _library(sock: Any) -> tuple[Any, Any]:
         import gssapi
         from ldap3.protocol.sasl.kerberos import get_channel_bindings
     except ImportError as error:
-        remedy = "Install rosterd by hand (docs/install.md), and there pip install gssapi (docs/ldap.md, “Kerberos”)."
+        remedy = "Install python3-gssapi, or, where rosterd was installed by hand, pip install gssapi (docs/ldap.md, “Kerberos”)."
         raise SourceRefused("kerberos_missing", f'sasl = "gssapi" needs the package gssapi, which cannot be loaded: {error}.', remedy) from error
     try:
         return gssapi, get_channel_bindings(sock)
