@@ -44,22 +44,20 @@ def migrate(as_json: bool) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @takes_json
 def backup(file: Path, as_json: bool) -> int:
-    """Write a consistent copy of the store to FILE (mode 0600). The key files are not in it.
+    """Write a consistent copy of the store to FILE (mode 0600); of a database on a server what pg_dump makes. The key files are not in it.
 
     A store of an older version is copied as it is, not migrated first: make a copy before an upgrade, with either version.
     """
     from sync.settings import StoreSettings
     from sync.store.backup import backup as copy
-    from sync.store.backup import copy_file
 
     target, path = file.absolute(), config_path()
     become_owner(path)
     url = find_url(path)
-    if url is not None and (there := StoreSettings(url).file) is not None:
-        copy_file(there, target)
-    else:  # no file, or no configuration that names one: opening it says which
-        with opened() as place:
-            copy(place.store, target)
+    known = None if url is None else StoreSettings(url)
+    if known is None or known.file is None:  # its password is wanted, or it is to be said what is wrong with the configuration
+        known = load(path).store
+    copy(known, target)
     if as_json:
         print_json(backup={"path": str(target), "octets": target.stat().st_size})
         return 0

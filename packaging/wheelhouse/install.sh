@@ -31,6 +31,11 @@ rm -rf "$new"
 sed -i "1s|^#!.*|#!$folder/bin/python|" "$new/bin/rosterd"
 find "$new/bin" -type f ! -name rosterd -delete
 "$new/bin/python" -m compileall -q "$new/lib"
+# Kerberos is the distribution's (python3-gssapi and the like), if that is installed, for it belongs to the machine's libkrb5.
+for module in gssapi decorator; do
+    found=$("$python" -c "import $module; f = $module.__file__; print(f[:-12] if f.endswith('/__init__.py') else f)" 2>/dev/null) || break
+    ln -s "$found" "$new/lib/python$wanted/site-packages/"
+done
 
 first=yes
 [ ! -x "$folder/bin/rosterd" ] || first=no
@@ -56,18 +61,14 @@ if [ -d /run/systemd/system ]; then
     ! systemctl is-active --quiet rosterd.service || ran=yes
     [ $ran = no ] || systemctl stop rosterd.service
 fi
-if [ $first = no ] && [ -e /etc/rosterd/config.toml ]; then
-    copy=/var/lib/rosterd/before-upgrade-$(date -u +%Y%m%dT%H%M%SZ).db
+if [ $first = no ] && [ "${ROSTERD_UPGRADE:-}" != without-copy ] && [ -e /etc/rosterd/config.toml ]; then
+    copy=/var/lib/rosterd/before-upgrade-$(date -u +%Y%m%dT%H%M%SZ).copy
     if said=$("$folder/bin/rosterd" store backup "$copy" 2>&1); then
         echo "rosterd: the store was copied to $copy"
     else
         case "$said" in
         *"There is no store at "*) ;; # never started
-        *)
-            if [ "${ROSTERD_UPGRADE:-}" != without-copy ]; then
-                fail "the store could not be copied, so nothing was changed (ROSTERD_UPGRADE=without-copy upgrades all the same): $said"
-            fi
-            ;;
+        *) fail "the store could not be copied, so nothing was changed (ROSTERD_UPGRADE=without-copy upgrades all the same): $said" ;;
         esac
     fi
 fi

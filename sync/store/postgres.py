@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.conninfo import make_conninfo
 from psycopg.types.string import StrDumperUnknown, TextLoader
 from sqlalchemy import Connection, String, Text, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
@@ -175,6 +176,13 @@ class PostgresServer:
         said = " ".join(said.split()).rstrip(".")
         remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in said), "Check that the server runs and can be reached from here.")
         return StoreUnavailable("store_unavailable", f"The store {self.name} failed: {said}.", remedy)
+
+
+def conninfo(url: str, **more: str) -> str:
+    """Return what a store's URL says as libpq's own programs take it (libpq, "Keyword/Value Connection Strings")."""
+    parts = make_url(url)
+    _, given = parts.get_dialect()().create_connect_args(parts)
+    return make_conninfo(**{**_CONNECT, **given, **more})
 
 
 class _Silence(psycopg.OperationalError):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+import os
+import shlex
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,8 @@ from sync.store.lease import Progress
 from sync.store.views import RunView
 from tests.servers.postgres import Postgres
 from tests.sync.world import World
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +214,42 @@ def test_a_move_is_refused_rather_than_half_done(world: World, server: Postgres)
     target.close()
 
 
-def test_a_database_is_backed_up_by_its_own_means(there: World, tmp_path: Path) -> None:
-    """The command says which, and makes no file."""
-    with pytest.raises(Conflict, match="pg_dump") as refused:
-        backup(there.store, tmp_path / "copy")
-    assert "postgresql://postgres@" in refused.value.remedy and not (tmp_path / "copy").exists()
+def test_a_database_is_backed_up_by_pg_dump_and_put_back(server: Postgres, tmp_path: Path) -> None:
+    """As docs/postgresql.md says it: the copy is private, overwrites nothing, and brings everything back, also where tables were added since."""
+    database, copy = server.create(), tmp_path / "copy"
+    server.sql(f"create role {database} login password '{server.password}'")
+    server.sql(f"alter database {database} owner to {database}")
+    settings = StoreSettings(server.tcp_url(database).replace("postgres@", f"{database}@"), Secret(server.password))
+    there = World(tmp_path, settings)
+    there.people(3)
+    there.sync()
+    before = rows(there.store)
+    backup(settings, copy)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with pytest.raises(Conflict, match="exists already"):
+        backup(settings, copy)
+    there.people(6, first=3)
+    there.sync()
+    with there.store.write() as connection:
+        connection.exec_driver_sql('create table newer (user_id text references "user" (id))')
+    there.store.close()
+    page = (ROOT / "docs" / "postgresql.md").read_text().replace("/var/lib/rosterd/rosterd.dump", str(copy))
+    page = page.replace("postgresql://rosterd@db.example.com/rosterd", settings.url.replace("+psycopg", ""))
+    for line in (line for line in page.splitlines() if line.startswith(("    psql -c", "    pg_restore"))):
+        subprocess.run(shlex.split(line), check=True, env={**os.environ, "PGPASSWORD": server.password})
+    with closing(open_store(settings)) as again:
+        assert rows(again) == before
+
+
+def test_a_database_that_cannot_be_copied_is_said(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pg_dump, or one that fails: what it says and what to do, without the password, and no file is left."""
+    settings = StoreSettings(server.tcp_url("nowhere"), Secret(server.password))
+    with pytest.raises(StoreUnavailable, match='database "nowhere" does not exist') as failed:
+        backup(settings, tmp_path / "copy")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Conflict, match="no pg_dump on this machine"):
+        backup(settings, tmp_path / "copy")
+    assert server.password not in str(failed.value) and list(tmp_path.iterdir()) == []
 
 
 def test_what_is_wrong_with_a_server_is_said_without_its_password(server: Postgres) -> None:

@@ -295,13 +295,13 @@ def test_a_backup_is_whole_private_and_overwrites_nothing(world: World, tmp_path
     world.people(20)
     world.sync()
     ((value, _),) = world.keys("p1@corp.example")
-    backup(world.store, tmp_path / "copy.db")
+    backup(url(world.path), tmp_path / "copy.db")
     assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
     copy = open_store(url(tmp_path / "copy.db"))
     assert people.list_users(copy).total == 20
     copy.close()
     with pytest.raises(Conflict, match="exists already"):
-        backup(world.store, tmp_path / "copy.db")
+        backup(url(world.path), tmp_path / "copy.db")
     for file in (tmp_path / "copy.db", *world.path.parent.glob("rosterd.db*")):
         assert value.encode() not in file.read_bytes()
 

@@ -18,7 +18,7 @@ from daemon.commands.restoring import Restored, interrupted, restore
 from daemon.config import load
 from daemon.relay import refuse_older, relay
 from sync.errors import RosterError, StoreUnavailable
-from sync.settings import Policy, Secret
+from sync.settings import Policy, Secret, StoreSettings
 from sync.store import forgetting, keychanges, nodes, people, restoring, runs, sources, tokens
 from sync.store.backup import backup
 from sync.store.engine import open_store
@@ -75,7 +75,7 @@ def company(tmp_path: Path) -> Iterator[Company]:
     company = Company(tmp_path)
     company.world.people(9)
     company.world.sync()
-    backup(company.world.store, company.backup)
+    backup(StoreSettings(f"sqlite:///{company.world.path}"), company.backup)
     yield company
     company.world.store.close()
 
@@ -87,7 +87,7 @@ def test_what_ended_since_stays_ended(company: Company) -> None:
     assert not jti
     company.backup.unlink()
     bearer = issue_token(world.store, SETTINGS, role="admin", ttl=3600, by="cli:ann")[1]
-    backup(world.store, company.backup)
+    backup(StoreSettings(f"sqlite:///{world.path}"), company.backup)
     keys = {number: company.key(number) for number in range(9)}
     values = {number: world.keys(f"p{number}@corp.example") for number in range(9)}
     people.block(world.store, company.user(0), "cli:ann")
@@ -146,7 +146,7 @@ def test_what_was_pushed_since_stays_ended(company: Company) -> None:
     ids = {name: okta.post(name, f"{name}@corp.example") for name in ("off", "gone", "left", "here")}
     group = okta.group("ai", *ids.values())
     company.backup.unlink()
-    backup(world.store, company.backup)
+    backup(StoreSettings(f"sqlite:///{world.path}"), company.backup)
     okta.patch(ids["off"], active=False)
     okta.delete(ids["gone"])
     okta.leave(group, ids["left"])
