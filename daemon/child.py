@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 PARENT = "ROSTERD_PARENT"
@@ -17,6 +18,8 @@ NOT_MINE = 75
 _PR_SET_PDEATHSIG = 1
 _NICENESS = 10
 """About a tenth of a processor that lookups want too, and all that they leave."""
+_ENDED_FIRST = "500"
+"""Of -1000 to 1000 (proc(5)): for want of memory the kernel ends the process that has most, and half of all memory is added to ours."""
 
 
 def die_with_parent() -> None:
@@ -31,7 +34,12 @@ def die_with_parent() -> None:
 
 
 def give_way() -> None:
-    """Let the daemon's lookups go first. Where a sandbox forbids that, as our unit for systemd does, both have the same right."""
+    """Let the daemon's lookups go first, and be the one that ends when memory does, for a sync can be done again.
+
+    Our unit for systemd forbids a process to change its priority, and does it itself: there the daemon has one, and its children begin without.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_ENDED_FIRST)
     with suppress(OSError):
         os.nice(_NICENESS)
 

@@ -80,12 +80,39 @@ print(urllib.request.urlopen(request, timeout=30).read().decode())
 """
 """A program for the machine's own Python: PATH TOKEN → the body of the answer."""
 
-PUSH = """
+POST = """
 import sys, urllib.request
-facts = {"Authorization": "Bearer " + sys.argv[2], "Content-Type": "application/scim+json"}
+facts = {"Authorization": "Bearer " + sys.argv[2], "Content-Type": sys.argv[3]}
 print(urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:8321" + sys.argv[1], sys.stdin.buffer.read(), facts), timeout=30).status)
 """
-"""A program for the machine's own Python: PATH TOKEN, and on stdin what to POST → the status."""
+"""A program for the machine's own Python: PATH TOKEN TYPE, and on stdin what to POST → the status."""
+
+CROWD = """
+import json, resource, socket, sys, time
+count = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, count + 100))
+def come(number):
+    return socket.create_connection(("127.0.0.1", 8321), 60, ("127.0.0.%d" % (2 + number // 5000), 0))
+def answered(line):
+    line.sendall(b"GET /health/live HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
+    said = line.recv(65536)
+    return None if said == b"" else said.startswith(b"HTTP/1.1 200 ")
+lines, times, first, again, renewed = [], [], 0, 0, 0
+for number in range(count):
+    lines.append(come(number))
+    first += answered(lines[-1])
+    times.append(time.monotonic())
+for number, line in enumerate(lines):
+    good = answered(line)
+    if good is None and time.monotonic() - times[number] > 75:  # a slow machine: it has waited for longer than connections are kept
+        line.close()
+        lines[number] = come(number)
+        good, renewed = answered(lines[number]), renewed + 1
+    again += good
+print(json.dumps({"answered": first, "again": again, "renewed": renewed}))
+"""
+"""A program for the machine's own Python: COUNT → of so many connections, all open at once, how many were answered 200 when they came, and how many
+once more when all were there; and how many of those had waited for so long that they had to come again."""
 
 LOAD = """
 import collections, http.client, json, sys, threading, time
