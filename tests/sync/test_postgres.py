@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -25,8 +23,6 @@ from sync.store.lease import Progress
 from sync.store.views import RunView
 from tests.servers.postgres import Postgres
 from tests.sync.world import World
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -214,31 +210,19 @@ def test_a_move_is_refused_rather_than_half_done(world: World, server: Postgres)
     target.close()
 
 
-def test_a_database_is_backed_up_by_pg_dump_and_put_back(server: Postgres, tmp_path: Path) -> None:
-    """As docs/postgresql.md says it: the copy is private, overwrites nothing, and brings everything back, also where tables were added since."""
-    database, copy = server.create(), tmp_path / "copy"
-    server.sql(f"create role {database} login password '{server.password}'")
-    server.sql(f"alter database {database} owner to {database}")
-    settings = StoreSettings(server.tcp_url(database).replace("postgres@", f"{database}@"), Secret(server.password))
-    there = World(tmp_path, settings)
+def test_a_database_is_backed_up_by_pg_dump(there: World, server: Postgres, tmp_path: Path) -> None:
+    """The copy is private, overwrites nothing, and brings everything back that was in the store."""
     there.people(3)
     there.sync()
-    before = rows(there.store)
+    settings, copy = StoreSettings(there.settings_of_store.url, Secret(server.password)), tmp_path / "copy"
     backup(settings, copy)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with pytest.raises(Conflict, match="exists already"):
         backup(settings, copy)
-    there.people(6, first=3)
-    there.sync()
-    with there.store.write() as connection:
-        connection.exec_driver_sql('create table newer (user_id text references "user" (id))')
-    there.store.close()
-    page = (ROOT / "docs" / "postgresql.md").read_text().replace("/var/lib/rosterd/rosterd.dump", str(copy))
-    page = page.replace("postgresql://rosterd@db.example.com/rosterd", settings.url.replace("+psycopg", ""))
-    for line in (line for line in page.splitlines() if line.startswith(("    psql -c", "    pg_restore"))):
-        subprocess.run(shlex.split(line), check=True, env={**os.environ, "PGPASSWORD": server.password})
-    with closing(open_store(settings)) as again:
-        assert rows(again) == before
+    new = server.create()
+    subprocess.run(["pg_restore", "--exit-on-error", f"--dbname={server.url(new).replace('+psycopg', '')}", copy], check=True)
+    with closing(open_store(StoreSettings(server.url(new)))) as again:
+        assert rows(again) == rows(there.store)
 
 
 def test_a_database_that_cannot_be_copied_is_said(server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
