@@ -79,7 +79,7 @@ def test_a_copy_is_made_before_the_database_is_migrated(machine: Machine, newer:
 
 
 def test_with_the_copy_the_way_back_is_open(machine: Machine, package: Path) -> None:
-    """As docs/upgrading.md and docs/postgresql.md say it: the older version, a new database filled from the copy, and who was blocked since still is."""
+    """As docs/upgrading.md and docs/postgresql.md say it: the older version, a new database from the copy, and who was blocked since still is."""
     token = new_token(machine)
     key, (copy,) = look_up(machine, token), copies(machine)
     machine.run("rosterd", "users", "block", BLOCKED)
