@@ -41,7 +41,8 @@ def test_the_sandbox_is_tight() -> None:
 
 
 def test_the_promises_of_the_unit() -> None:
-    """It notifies, reloads on SIGHUP, is watched, runs as the static user, keeps its state private, and never runs written memory."""
+    """It notifies, reloads on SIGHUP, is watched, runs as the static user, keeps its state private, never runs written memory,
+    lets syncs give way, and outlives one that the kernel ends."""
     lines = set(UNIT.read_text().splitlines())
     assert {
         "Type=notify",
@@ -55,6 +56,9 @@ def test_the_promises_of_the_unit() -> None:
         "CapabilityBoundingSet=",
         "ProtectSystem=strict",
         "RestartPreventExitStatus=78",
+        "OOMPolicy=continue",
+        "Nice=-10",
+        "CPUSchedulingResetOnFork=yes",
     } <= lines
     assert any(line.startswith("WatchdogSec=") for line in lines)
     assert any(line.startswith("#LoadCredential=") for line in lines)
