@@ -88,15 +88,20 @@ print(urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:8321" + sy
 """A program for the machine's own Python: PATH TOKEN TYPE, and on stdin what to POST → the status."""
 
 CROWD = """
-import json, resource, socket, sys, time
+import http.client, json, resource, socket, sys, time
 count = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, count + 100))
 def come(number):
     return socket.create_connection(("127.0.0.1", 8321), 60, ("127.0.0.%d" % (2 + number // 5000), 0))
 def answered(line):
     line.sendall(b"GET /health/live HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
-    said = line.recv(65536)
-    return None if said == b"" else said.startswith(b"HTTP/1.1 200 ")
+    answer = http.client.HTTPResponse(line)
+    try:
+        answer.begin()
+    except http.client.RemoteDisconnected:
+        return None
+    answer.read()
+    return answer.status == 200
 lines, times, first, again, renewed = [], [], 0, 0, 0
 for number in range(count):
     lines.append(come(number))

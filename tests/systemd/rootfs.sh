@@ -21,9 +21,7 @@ if [ ! -d "$ready" ]; then
   trap 'rm -rf "$half"' EXIT
   echo "Making a Debian $suite in $ready (the first time takes three minutes)" >&2
   debootstrap --variant=minbase --include="$packages" "$suite" "$half" "$mirror" >"$folder/debootstrap.log" 2>&1 || { tail -20 "$folder/debootstrap.log" >&2; exit 1; }
-  for service in slapd postgresql; do  # started by the tests that want them
-    rm -f "$half/etc/systemd/system/multi-user.target.wants/$service.service" "$half"/etc/rc?.d/S*$service
-  done
+  rm -f "$half/etc/systemd/system/multi-user.target.wants/slapd.service" "$half"/etc/rc?.d/S*slapd
   rm -rf "$half/var/cache/apt/archives" "$half/var/lib/apt/lists"
   mv -T "$half" "$ready"
   trap - EXIT

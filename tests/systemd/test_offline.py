@@ -36,6 +36,7 @@ def test_the_wheelhouse_installs_and_upgrades_without_any_network(boot: Callable
     key = look_up(machine, token)
     assert "the store was copied to" in machine.say(f"{folder}/install.sh")
     assert look_up(machine, token) == key
+    assert machine.say("/opt/rosterd/bin/python", "-I", "-c", "import gssapi; print(gssapi.__name__)") == "gssapi", "the distribution's"
     assert machine.say("systemd-analyze", "security", "--no-pager", "--threshold=12", "rosterd.service")
 
 

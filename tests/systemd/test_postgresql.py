@@ -40,7 +40,7 @@ def machine(boot: Callable[[], Machine], package: Path, newer: Path, tmp_path_fa
     """Return a machine on which this version has synced into a database, with the newer one beside it; the tests follow each other on it."""
     machine = boot()
     start_directory(machine, tmp_path_factory.mktemp("ldap") / "directory")
-    machine.run("systemctl", "start", "postgresql@15-main")
+    machine.run("pg_createcluster", "15", "main", "--start")
     sql(machine, f"create role rosterd login password '{PASSWORD}'", "postgres")
     sql(machine, "create database rosterd owner rosterd encoding 'UTF8' template template0", "postgres")
     install(machine, package)

@@ -91,8 +91,11 @@ def test_where_it_hung_is_in_the_journal(running: Machine) -> None:
 def test_a_sync_goes_behind_lookups_and_ends_before_them(running: Machine) -> None:
     """While a sync waits for its directory: the daemon's main thread has the priority, the sync has none and offers itself
     to a kernel that wants memory; when it is taken, its run is recorded as killed, and the daemon is who it was and answers."""
+    running.write("/etc/rosterd/config.toml", CONFIG.replace("base =", 'connect_timeout = "5m"\nbase ='))
+    running.run("systemctl", "restart", "rosterd")
     token, before = new_token(running), running.show("rosterd", "MainPID")
-    running.run("systemctl", "kill", "-s", "STOP", "directory")
+    directory = running.show("directory", "MainPID")
+    running.run("kill", "-STOP", directory)
     admin = running.say("rosterd", "token", "issue", "--role", "admin")
     running.run("python3", "-c", POST, "/api/sync/runs", admin, "application/json", stdin='{"source": "corp"}')
     child = wait_for(lambda: " ".join(running.run("pgrep", "-P", before, status=None).stdout.split()), "the child")
@@ -101,9 +104,11 @@ def test_a_sync_goes_behind_lookups_and_ends_before_them(running: Machine) -> No
     assert int(running.say("cat", f"/proc/{child}/oom_score")) > int(running.say("cat", f"/proc/{before}/oom_score"))
     assert (running.show("rosterd", "OOMPolicy"), running.show("rosterd", "MemoryMax")) == ("continue", str(4 << 30))
     running.run("kill", "-9", child)  # as the kernel does
-    running.run("systemctl", "kill", "-s", "CONT", "directory")
+    running.run("kill", "-CONT", directory)
     wait_for(lambda: running.journal("ROSTERD_EVENT=run.failed", f"_PID={before}"), "the record of the killed run")
     assert running.show("rosterd", "MainPID") == before and look_up(running, token)["is_active"]
+    configure(running)
+    running.run("systemctl", "restart", "rosterd")
 
 
 def nice(machine: Machine, process: str) -> int:
