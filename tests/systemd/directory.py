@@ -94,11 +94,11 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, count + 100))
 def come(number):
     return socket.create_connection(("127.0.0.1", 8321), 60, ("127.0.0.%d" % (2 + number // 5000), 0))
 def answered(line):
-    line.sendall(b"GET /health/live HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
     answer = http.client.HTTPResponse(line)
     try:
+        line.sendall(b"GET /health/live HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
         answer.begin()
-    except http.client.RemoteDisconnected:
+    except ConnectionError:
         return None
     answer.read()
     return answer.status == 200
