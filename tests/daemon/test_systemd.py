@@ -58,6 +58,7 @@ def test_the_promises_of_the_unit() -> None:
         "RestartPreventExitStatus=78",
         "OOMPolicy=continue",
         "Nice=-10",
+        "CPUSchedulingPolicy=other",
         "CPUSchedulingResetOnFork=yes",
     } <= lines
     assert any(line.startswith("WatchdogSec=") for line in lines)

@@ -99,7 +99,8 @@ def test_a_sync_goes_behind_lookups_and_ends_before_them(running: Machine) -> No
     admin = running.say("rosterd", "token", "issue", "--role", "admin")
     running.run("python3", "-c", POST, "/api/sync/runs", admin, "application/json", stdin='{"source": "corp"}')
     child = wait_for(lambda: " ".join(running.run("pgrep", "-P", before, status=None).stdout.split()), "the child")
-    wait_for(lambda: running.say("cat", f"/proc/{child}/oom_score_adj") == "500", "the child to begin")
+    wait_for(lambda: '"running"' in running.say("rosterd", "runs", "--json"), "the child to begin")
+    assert running.say("cat", f"/proc/{child}/oom_score_adj") == "500"
     assert [nice(running, process) for process in (before, child)] == [-10, 0]
     assert int(running.say("cat", f"/proc/{child}/oom_score")) > int(running.say("cat", f"/proc/{before}/oom_score"))
     assert (running.show("rosterd", "OOMPolicy"), running.show("rosterd", "MemoryMax")) == ("continue", str(4 << 30))
