@@ -14,7 +14,8 @@ from daemon import systemd
 from daemon.config import HttpSettings
 from sync.errors import CannotListen, ConfigError
 
-_BACKLOG = 1024
+BACKLOG = 1024
+"""Connections that may wait until they are accepted."""
 UNREAD_MS = 60_000
 """How long a client may leave an answer unread or unacknowledged; then the kernel ends the connection (tcp(7), TCP_USER_TIMEOUT)."""
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -131,7 +132,7 @@ def _bind_tcp(family: int, address: tuple[object, ...]) -> socket.socket:
             line.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
         _limit(line)
         line.bind(address)
-        line.listen(_BACKLOG)
+        line.listen(BACKLOG)
     except BaseException:
         line.close()
         raise
@@ -152,7 +153,7 @@ def _unix(path: Path) -> socket.socket:
             path.unlink()
         line.bind(str(path))
         path.chmod(_SOCKET_MODE)
-        line.listen(_BACKLOG)
+        line.listen(BACKLOG)
     except OSError as error:
         line.close()
         raise _refused(str(path), error, "Stop whoever listens there, or correct [http] unix_socket.") from error

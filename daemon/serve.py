@@ -24,6 +24,7 @@ from daemon import handover, systemd
 from daemon.children import Children
 from daemon.clock import Clock
 from daemon.config import Config, load
+from daemon.crowding import Crowd, make_room
 from daemon.keysets import KeySets
 from daemon.listening import Listener, listen, load_certificate, make_tls
 from daemon.process import Program, child_command
@@ -80,7 +81,8 @@ class Daemon:
         self._children = Children(store, self._program, self._patience)
         self._clock = Clock(store, config.sources, self._children.wake, self._tidy)
         self._app = Exchange()
-        self._web = Web(self._app, list(listeners), tls)
+        self._crowd = Crowd(make_room())
+        self._web = Web(self._app, list(listeners), tls, self._crowd)
         self._webhooks = Webhooks(store)
         self._published = Published()
         self._keysets = KeySets(self._published)
@@ -91,6 +93,7 @@ class Daemon:
     async def start(self) -> None:
         """Begin everything, and say so."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._crowd.listen_on)
         for number, told in ((signal.SIGTERM, self._told_to_stop), (signal.SIGINT, self._told_to_stop), (signal.SIGHUP, self._told_to_reload)):
             loop.add_signal_handler(number, told.set)
         vault = self._vault = self._open_vault(self._config)

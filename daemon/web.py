@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from daemon.listening import Listener
+from daemon.crowding import AT_A_TIME, Crowd
+from daemon.listening import BACKLOG, Listener
 
 FINISH_WITHIN = 10
 """Seconds that requests have to finish when the daemon ends."""
@@ -21,8 +23,8 @@ HEADERS_WITHIN = 30.0
 LARGEST_HEADERS = 64 * 1024
 """Octets of headers that are taken, and as many around and after the body."""
 _KEEP_ALIVE = 75
-_FIRST_REQUEST_WITHIN = 1.0
-"""Seconds that who has connected, and asked nothing yet, has for that when the daemon ends."""
+_REQUEST_WITHIN = 1.0
+"""Seconds that who is connected, and asks nothing just now, has for that when the daemon ends."""
 
 
 class Exchange:
@@ -82,11 +84,39 @@ class _Life:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the daemon decides what a signal means."""
+    """uvicorn without its signal handlers: the daemon decides what a signal means; and with an end that resets nobody."""
+
+    def __init__(self, config: uvicorn.Config, crowd: Crowd) -> None:
+        super().__init__(config)
+        self._crowd = crowd
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more, and let open requests finish. Whoever waits to be accepted is taken in first: a listener that closes resets them."""
+        self._crowd.is_leaving = True
+        loop = asyncio.get_running_loop()
+        for line in sockets or []:
+            with suppress(OSError):  # nobody waits any more
+                while True:
+                    accepted, _ = line.accept()
+                    accepted.setblocking(False)
+                    entering = loop.connect_accepted_socket(self._make_protocol, accepted, ssl=self.config.ssl)
+                    self.server_state.tasks.add(task := loop.create_task(_come_in(entering)))
+                    task.add_done_callback(self.server_state.tasks.discard)
+        await super().shutdown(sockets)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+async def _come_in(entering: Coroutine[Any, Any, Any]) -> None:
+    with suppress(OSError):  # gone meanwhile, or no TLS
+        await entering
 
 
 class _Bounded(HttpToolsProtocol):
@@ -100,13 +130,25 @@ class _Bounded(HttpToolsProtocol):
     _late: asyncio.TimerHandle | None = None
     _leaving = False
 
+    def __init__(self, *given: Any, crowd: Crowd, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._crowd = crowd
+
+    def hang_up(self) -> None:
+        """End the connection now."""
+        self.transport.abort()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self._crowd.enter(self)
+        if self._crowd.is_leaving:
+            self.shutdown()
         self._late = self.loop.call_later(HEADERS_WITHIN, transport.abort)
         if self.client is None and transport.get_extra_info("socket").family != socket.AF_UNIX:
             transport.abort()  # reset already: to the app nobody at the other end means the Unix socket, whose word is believed
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._crowd.leave(self)
         self._in_time()
         super().connection_lost(exc)
 
@@ -120,6 +162,7 @@ class _Bounded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._waiting, self._octets = False, 0
+        self._crowd.begin(self)
         self._in_time()
         if not self.url.startswith((b"/", b"*")):
             raise ValueError("a target in absolute form, whose host would go before the Host that is checked (RFC 9112 section 3.2.2)")
@@ -137,6 +180,11 @@ class _Bounded(HttpToolsProtocol):
         self._whole = True
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        if not self.pipeline:
+            self._crowd.rest(self)
+        super().on_response_complete()
+
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
@@ -152,12 +200,13 @@ class _Bounded(HttpToolsProtocol):
             self._late = self.loop.call_later(HEADERS_WITHIN, self.transport.abort)
 
     def shutdown(self) -> None:
-        """End the connection when its answer is sent. A first request may be here unread, or on its way: ending now would be a reset."""
-        if self.cycle is None and not self._leaving:
-            self._leaving = True
-            self.loop.call_later(_FIRST_REQUEST_WITHIN, self.shutdown)
+        """End the connection when its answer is sent. A request may be here unread, or on its way: ending now would be a reset."""
+        at_rest = self.cycle is None or self.cycle.response_complete
+        if at_rest and not self._leaving:
+            self.loop.call_later(_REQUEST_WITHIN, self.shutdown)
         else:
             super().shutdown()
+        self._leaving = True
 
     def _in_time(self) -> None:
         if self._late is not None:
@@ -168,13 +217,13 @@ class _Bounded(HttpToolsProtocol):
 class Web:
     """Serves one app on all listeners, with TLS on those that want it. `tls` may load another certificate at any time."""
 
-    def __init__(self, app: Exchange, listeners: list[Listener], tls: ssl.SSLContext | None) -> None:
+    def __init__(self, app: Exchange, listeners: list[Listener], tls: ssl.SSLContext | None, crowd: Crowd) -> None:
         self._servers: list[tuple[_Server, list[socket.socket]]] = []
         self._ended = False
         for secure in (True, False):
             sockets = [listener.socket for listener in listeners if listener.tls == secure]
             if sockets:
-                self._servers.append((_Server(_config(app, tls if secure else None)), sockets))
+                self._servers.append((_Server(_config(app, tls if secure else None, crowd), crowd), sockets))
 
     async def serve(self) -> None:
         """Serve until `stop`, then until open requests have ended (at most FINISH_WITHIN)."""
@@ -189,6 +238,9 @@ class Web:
         """Return once every server answers, or `serve` has ended."""
         while not self._ended and not all(server.started for server, _ in self._servers):
             await asyncio.sleep(0.005)
+        for _, sockets in self._servers:
+            for line in sockets:
+                line.listen(BACKLOG)  # more than are accepted at a time may wait; asyncio knows one number for both
 
     def stop(self) -> None:
         """Accept nothing more and come to an end."""
@@ -196,10 +248,11 @@ class Web:
             server.should_exit = True
 
 
-def _config(app: Exchange, tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _config(app: Exchange, tls: ssl.SSLContext | None, crowd: Crowd) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_Bounded,
+        http=partial(_Bounded, crowd=crowd),  # type: ignore[arg-type]  # whatever makes a protocol will do
+        backlog=AT_A_TIME,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config import HttpSettings
+from daemon.crowding import Crowd
 from daemon.listening import listen
 from daemon.web import Exchange, Web
 from tests.api.world import Company
@@ -35,7 +36,7 @@ def served(company: Company) -> Iterator[int]:
     async def serve() -> None:
         exchange = Exchange()
         await exchange.put(company.app)
-        web = Web(exchange, listeners, None)
+        web = Web(exchange, listeners, None, Crowd(1000))
         going = asyncio.create_task(web.serve())
         await web.ready()
         started.set()

@@ -127,22 +127,22 @@ every = "{every}"
 
             return wait_for(ended, f"{count} runs")  # type: ignore[no-any-return]
 
-    def serve(self, **environment: str) -> Running:
-        """Start the daemon; it may not be ready yet."""
-        return Running(self, environment)
+    def serve(self, *, module: str = "daemon", **environment: str) -> Running:
+        """Start the daemon, or a `module` that runs it; it may not be ready yet."""
+        return Running(self, module, environment)
 
 
 class Running:
     """The daemon's process. Its context ends it."""
 
-    def __init__(self, installation: Installation, environment: dict[str, str]) -> None:
+    def __init__(self, installation: Installation, module: str, environment: dict[str, str]) -> None:
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         name = f"rosterd-test-{os.getpid()}-{secrets.token_hex(6)}"
         self._line.bind("\0" + name)
         self._line.settimeout(PATIENCE)
         self._log = (installation.folder / "serve.log").open("wb")
         self.log_path = installation.folder / "serve.log"
-        self.process = _start(("--config", str(installation.config), "serve"), {"NOTIFY_SOCKET": "@" + name} | environment, self._log)
+        self.process = _start(("--config", str(installation.config), "serve"), {"NOTIFY_SOCKET": "@" + name} | environment, self._log, module)
 
     def hear(self, state: str) -> list[str]:
         """Return the states of the next datagram that holds `state`."""
@@ -204,15 +204,17 @@ class Running:
 _BEGUN: list[subprocess.Popen[bytes]] = []
 
 
-def _start(arguments: tuple[str, ...], more: dict[str, str], log: BinaryIO) -> subprocess.Popen[bytes] | Forked:
-    """Start `rosterd ARGUMENTS`: from nothing the first time, and where `more` says how Python is to begin, and later from a process that has
+def _start(arguments: tuple[str, ...], more: dict[str, str], log: BinaryIO, module: str) -> subprocess.Popen[bytes] | Forked:
+    """Start `rosterd ARGUMENTS`, or another `module` with them: from nothing the first time, and where `more` says how Python is to begin, and later from a process that has
     imported everything."""
     environment = dict(os.environ) | more
-    if _BEGUN and not any(name.startswith("PYTHON") for name in more):
+    if module == "daemon" and _BEGUN and not any(name.startswith("PYTHON") for name in more):
         return _fork().start(arguments, environment, ROOT, log.fileno(), log.fileno())
-    command = [sys.executable, "-m", "daemon", *arguments]
-    _BEGUN.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment))
-    return _BEGUN[-1]
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+    if module == "daemon":
+        _BEGUN.append(process)
+    return process
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from daemon.config import HttpSettings
+from daemon.crowding import Crowd
 from daemon.listening import listen
 from daemon.web import Exchange, Web
 
@@ -53,7 +54,7 @@ def served(test: Callable[[int], None], app: Noting | None = None) -> Noting:
     async def scenario() -> None:
         listeners, exchange = listen(HttpSettings(port=0)), Exchange()
         await exchange.put(app)
-        web = Web(exchange, listeners, None)
+        web = Web(exchange, listeners, None, Crowd(1000))
         going = asyncio.create_task(web.serve())
         try:
             await web.ready()

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from daemon.config import HttpSettings
+from daemon.crowding import Crowd
 from daemon.listening import Listener, listen, load_certificate, make_tls
 from daemon.web import Exchange, Web
 from sync.errors import CannotListen, ConfigError
@@ -46,7 +47,7 @@ def serving(http: HttpSettings, test: Callable[[Exchange, Web, list[Listener], s
     async def scenario() -> None:
         listeners, tls, exchange = listen(http), make_tls(http), Exchange()
         await exchange.put(app_saying(b"one"))
-        web = Web(exchange, listeners, tls)
+        web = Web(exchange, listeners, tls, Crowd(1000))
         going = asyncio.create_task(web.serve())
         try:
             await web.ready()

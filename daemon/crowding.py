@@ -1,0 +1,94 @@
+"""How many connections there may be at once, and who goes when one more comes: files are left for the store, the audit and the syncs."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import resource
+import time
+from typing import Any, Protocol
+
+_log = logging.getLogger(__name__)
+
+MOST_FILES = 65_536
+"""Open files that we ask the system for: as many as the unit for systemd has."""
+RESERVE = 256
+"""Open files that no connection gets: 4 children, 45 connections to a store, the audit file, and those that were accepted a moment ago."""
+AT_A_TIME = 64
+"""Connections that are accepted in one turn of the event loop, before anything is known of them."""
+_REPEAT = 60.0
+"""Seconds between two complaints about the same trouble."""
+_NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Connection(Protocol):
+    """What is accepted, counted and hung up on."""
+
+    def hang_up(self) -> None: ...
+
+
+def make_room() -> int:
+    """Let this process open as many files as it may, MOST_FILES at most, and return how many connections it has room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    files = MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    return max(files // 2, files - RESERVE)
+
+
+class Crowd:
+    """All connections of this process. When there is no room for one more, whoever has been without a request longest goes; when everybody
+    has one, the newcomer. All of it happens on the event loop."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self.is_leaving = False
+        """The daemon ends: whoever comes now came before it ceased to listen, and is answered once."""
+        self._all: set[Connection] = set()
+        self._idle: dict[Connection, None] = {}
+        self._said = -_REPEAT
+
+    def enter(self, newcomer: Connection) -> None:
+        """Take in somebody who has asked nothing yet."""
+        self._all.add(newcomer)
+        if len(self._all) > self._room:
+            goes = next(iter(self._idle), newcomer)
+            self.leave(goes)
+            goes.hang_up()
+            self.complain("there is no room for more connections; those without a request are closed", connections=self._room)
+            if goes is newcomer:
+                return
+        self._idle[newcomer] = None
+
+    def begin(self, connection: Connection) -> None:
+        """Take note that a request has come."""
+        self._idle.pop(connection, None)
+
+    def rest(self, connection: Connection) -> None:
+        """Take note that it has been answered and no other waits."""
+        if connection in self._all:
+            self._idle[connection] = None
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self._all.discard(connection)
+        self._idle.pop(connection, None)
+
+    def complain(self, what: str, **facts: Any) -> None:
+        """Say it once a minute: it may happen a thousand times a second."""
+        now = time.monotonic()
+        if now - self._said >= _REPEAT:
+            self._said = now
+            _log.warning(what, extra={"event": "web.crowded", **facts})
+
+    def listen_on(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Handle what asyncio cannot (`loop.set_exception_handler`): without files it tries to accept again a second later, and says so
+        for each connection that waits."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _NO_FILES and "accept" in context.get("message", ""):
+            self.complain("no connection can be accepted for a second", why=error.strerror)
+        else:
+            loop.default_exception_handler(context)

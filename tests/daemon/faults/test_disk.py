@@ -1,0 +1,131 @@
+"""A disk that is full, or takes no writes: lookups go on, nothing is torn, and when there is room again everything returns by itself."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from daemon.demo.responder import Responder
+from tests.daemon.faults.ledger import Ledger, synced
+from tests.daemon.faults.staged_daemon import Stage
+from tests.daemon.installation import Installation, Running, children_of, wait_for
+
+pytestmark = pytest.mark.sqlite
+ADA = "/api/users/email/ada@example.com/virtual-keys"
+DISK = 16 << 20
+MANY = 1500
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a small disk of one's own, in memory; store, staging, audit file and log are all on it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with mounted("-t", "tmpfs", "-o", f"size={DISK}", "none", at=folder):
+        (folder / "temporary").mkdir()
+        yield folder
+
+
+@pytest.fixture
+def installation(disk: Path, responder: Responder) -> Installation:
+    """Return a configured rosterd on that disk."""
+    return Installation(disk, responder)
+
+
+@contextmanager
+def mounted(*what: str, at: Path) -> Iterator[None]:
+    """Mount something while the context is open (needs root, as the rest of the tests does)."""
+    subprocess.run(["mount", *what, str(at)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True)
+
+
+@contextmanager
+def filled(disk: Path, *, but: int = 0) -> Iterator[None]:
+    """Fill the disk, `but` for so many octets."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096) == 4096:
+                pass
+        except OSError:
+            pass
+        if but:
+            file.truncate(max(0, ballast.stat().st_size - but))
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def test_a_full_disk_stops_no_lookup_and_loses_no_audit_record(installation: Installation, disk: Path) -> None:
+    """What would write is refused with 503, not half done; the audit file has every lookup once there is room again."""
+    with synced(installation, TMPDIR=str(disk / "temporary")) as (daemon, ledger):
+        ledger.change_directory()
+        with filled(disk):
+            before = ledger.answers(daemon)
+            asked = [daemon.post("/api/sync/runs", ledger.header, {"source": "corp"}).status_code for _ in range(3)]
+            assert set(asked) == {503}
+            assert ledger.answers(daemon) == before
+            assert daemon.get("/health/ready").status_code == 200
+        ledger.assert_returns(daemon)
+        lookups = looked_up(daemon, ledger)
+        wait_for(lambda: audited(installation) == lookups, "every lookup in the audit file")
+
+
+@pytest.mark.parametrize(
+    "room", [pytest.param(256 << 10, id="a commit"), pytest.param(0, marks=pytest.mark.faults), *(pytest.param(n << 10, marks=pytest.mark.faults) for n in (64, 512, 1024, 2048))]
+)
+def test_a_disk_that_fills_during_a_run_undoes_the_run(installation: Installation, disk: Path, room: int) -> None:
+    """Wherever the room ends, in what is staged, in the commit or in the record of the run: no answer changes, and the next run does it all."""
+    with synced(installation, Stage({"sync.store.sqlite.RUN_CACHE_KIB": 64}), TMPDIR=str(disk / "temporary")) as (daemon, ledger):
+        before = ledger.answers(daemon)
+        run = ledger.run(daemon, mode="full")
+        ledger.end_of(daemon, run)
+        for number in range(MANY):
+            installation.responder.tree.add_person(f"many{number}", displayName="x" * 200, mail=f"many{number}@{'y' * 40}.example.com")
+        run = ledger.run(daemon, mode="full")
+        with filled(disk, but=room):
+            wait_for(lambda: not is_under_way(daemon, ledger, run), "the end of the run")
+            now = daemon.get(ADA, ledger.header)
+            assert now.status_code == 200
+            assert (now.json()["user_id"], len(now.json()["virtual_keys"])) == (before["ada@example.com"][0], 1)
+            assert daemon.get("/api/users/email/many7@" + "y" * 40 + ".example.com/virtual-keys", ledger.header).status_code == 404
+        assert ledger.end_of(daemon, run)["state"] == "failed"
+        ledger.assert_returns(daemon)
+
+
+def test_a_file_that_takes_no_writes_still_answers(installation: Installation) -> None:
+    """A store on a file system that became read-only: lookups go on, changes are a 503 that says so, and both end with it."""
+    store = installation.folder / "rosterd.db"
+    with synced(installation) as (daemon, ledger):
+        before = ledger.answers(daemon)
+        with mounted("--bind", str(store), at=store):
+            subprocess.run(["mount", "-o", "remount,ro,bind", str(store)], check=True)
+            refused = daemon.post("/api/sync/runs", ledger.header, {"source": "corp"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+            assert ledger.answers(daemon) == before
+        ledger.change_directory()
+        ledger.assert_returns(daemon)
+
+
+def is_under_way(daemon: Running, ledger: Ledger, run: str) -> bool:
+    """Tell whether a run still has a process."""
+    return bool(children_of(daemon.process.pid)) or daemon.get(f"/api/sync/runs/{run}", ledger.header).json()["run"]["state"] == "waiting"
+
+
+def audited(installation: Installation) -> int:
+    """Return how many lookups the audit file tells of."""
+    return (installation.folder / "audit.jsonl").read_text().count('"kind":"lookup"')
+
+
+def looked_up(daemon: Running, ledger: Ledger) -> int:
+    """Return how many lookups the daemon has answered, by its metrics."""
+    text = daemon.get("/metrics", ledger.header).text
+    return sum(int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith("rosterd_lookups_total"))
