@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,15 @@ _REPEAT = 60.0
 
 class AuditLog:
     """The audit file at `path` (0600). A file of an earlier day (UTC) is renamed to `NAME-YYYY-MM-DD.SUFFIX`; renamed ones older than
-    `keep_seconds` are deleted. Several processes may write the same file."""
+    `keep_seconds` are deleted while `is_clock_right`. Several processes may write the same file."""
 
-    def __init__(self, path: Path, keep_seconds: int) -> None:
+    def __init__(self, path: Path, keep_seconds: int, is_clock_right: Callable[[], bool] = lambda: True) -> None:
         self.path = path
         self.lost = 0
         """Records that could not be kept, since the start."""
         self.failing = False
         """True while the file cannot be written."""
-        self._keep = keep_seconds
+        self._keep, self._is_clock_right = keep_seconds, is_clock_right
         self._waiting: deque[bytes] = deque()
         self._batch: list[bytes] = []
         self._something = threading.Event()
@@ -105,7 +106,7 @@ class AuditLog:
 
     def _sweep(self) -> None:
         today = time.strftime("%Y-%m-%d", time.gmtime())
-        if today != self._swept:
+        if today != self._swept and self._is_clock_right():
             sweep(self.path, self._keep)
             self._swept = today
 

@@ -28,7 +28,7 @@ LOOK_WITHIN_MS = 50
 MOST_AT_ONCE = 4
 """Children at the same time."""
 START_WITHIN = 60.0
-"""Seconds a child has to take its run."""
+"""Seconds a child has to take its run, and to end after it."""
 SILENT_FOR = 600.0
 """Seconds without a renewal of its lease after which a child is hung. A commit renews nothing, and a first one may take minutes."""
 OBEY_WITHIN = 10.0
@@ -41,7 +41,7 @@ OTHERS_FIRST_MS = 3000
 @dataclass(slots=True)
 class _Child:
     """One child and what is known of its run. Times are readings of the monotonic clock: `heard` of the last renewal
-    of its lease, `moved` of its last progress."""
+    of its lease, `moved` of its last progress, `over` of when its run was first seen to have ended."""
 
     run: RunView
     process: Process
@@ -51,6 +51,7 @@ class _Child:
     lease_until: int = 0
     progress: tuple[str, int, int] | None = None
     cancelled: float | None = None
+    over: float | None = None
 
     def note(self, run: Underway, now: float) -> None:
         """Take note of how the run stands now."""
@@ -138,8 +139,8 @@ class Children:
         gone = {run.id for run in reaped}
         waiting = runs.waiting(self._store)
         if waiting and not woken and len(nodes.living(self._store)) > 1:
-            before = self._store.now() - OTHERS_FIRST_MS
-            waiting = [run for run in waiting if asked_at(run.id) <= before]
+            now = self._store.now()
+            waiting = [run for run in waiting if not now - OTHERS_FIRST_MS < asked_at(run.id) <= now]  # later than now: the clock was turned back
         return waiting, [run for run in going if run.run not in gone], reaped
 
     def _may_start(self, source: str) -> bool:
@@ -208,8 +209,7 @@ class Children:
         for child in self._children.values():
             run = by_run.get(child.run.id)
             if run is None:
-                if child.progress is None and now - child.born > START_WITHIN:
-                    child.process.kill("did not begin its run")
+                self._hurry(child, now)
                 continue
             child.note(run, now)
             if now - child.heard > SILENT_FOR:
@@ -218,6 +218,15 @@ class Children:
                 child.process.kill("made no progress")
             elif run.cancelled_by:
                 self._insist(child, now)
+
+    def _hurry(self, child: _Child, now: float) -> None:
+        """End a child that does not begin its run, or that stays when its run has ended: its source would never be synced again."""
+        since, why = child.born, "did not begin its run"
+        if child.progress is not None:
+            child.over = child.over or now
+            since, why = child.over, "did not end with its run"
+        if now - since > START_WITHIN:
+            child.process.kill(why)
 
     def _insist(self, child: _Child, now: float) -> None:
         """Make a child end whose run was cancelled: it should by itself, else SIGTERM, else SIGKILL."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -56,6 +57,18 @@ def _schedule_of(source: SourceSettings) -> ScheduleSettings:
     return replace(source.schedule, every=source.schedule.full_every, cron="") if source.is_pushed else source.schedule
 
 
+class Steadily(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """So long after the last time. IntervalTrigger would go through every second that a clock set forwards has skipped: millions of them, for a
+    host that wakes in the year 2000."""
+
+    def __init__(self, seconds: float) -> None:
+        self.interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Return the next time after `now`."""
+        return now + self.interval
+
+
 class Clock:
     """Looks every second at who is due, claims the turn, and requests the run. `wake` is called when a run has been requested."""
 
@@ -67,6 +80,7 @@ class Clock:
         self._pushed: frozenset[str] = frozenset()
         self._look_over: set[str] = set()
         self._ticked = time.monotonic()
+        self._shown = _shown_beyond_passed()
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self.set_sources(configured)
 
@@ -88,9 +102,18 @@ class Clock:
         never_dropped: dict[str, Any] = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         now = datetime.now(UTC)
         for work, every, first in ((self.look, LOOK_EVERY, 0.0), (self._tick, LOOK_EVERY, 0.0), (self._tidy_up, TIDY_EVERY, TIDY_AFTER)):
-            self._scheduler.add_job(work, "interval", seconds=every, next_run_time=now + timedelta(seconds=first), **never_dropped)
+            self._scheduler.add_job(work, Steadily(every), next_run_time=now + timedelta(seconds=first), **never_dropped)
         self._ticked = time.monotonic()
         self._scheduler.start()
+
+    def keep_up(self) -> None:
+        """Go on at once if the wall clock was turned back: APScheduler would wait until it shows that time again. To be called each second."""
+        shown = _shown_beyond_passed()
+        if shown < self._shown - LOOK_EVERY and self._scheduler.running:
+            _log.warning("the clock of this host was turned back", extra={"event": "clock.back", "seconds": round(self._shown - shown)})
+            for work in self._scheduler.get_jobs():
+                work.modify(next_run_time=datetime.now(UTC) + work.trigger.interval)
+        self._shown = shown
 
     def stop(self) -> None:
         """Look no more; waits for a look that is going on."""
@@ -146,3 +169,8 @@ class Clock:
             self._tidy()
         except StoreUnavailable as error:
             _log.warning("housekeeping failed; it is tried again in an hour", extra={"event": "tidy.failed", "why": str(error)})
+
+
+def _shown_beyond_passed() -> float:
+    """Return by how many seconds the wall clock is ahead of the time that has passed: the same at any time, unless somebody sets it."""
+    return time.time() - time.monotonic()

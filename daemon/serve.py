@@ -22,7 +22,7 @@ from api.context import ApiContext
 from api.metrics import Metrics
 from daemon import handover, systemd
 from daemon.children import Children
-from daemon.clock import Clock
+from daemon.clock import LOOK_EVERY, Clock
 from daemon.config import Config, load
 from daemon.crowding import Crowd, make_room
 from daemon.keysets import KeySets
@@ -32,6 +32,7 @@ from daemon.relay import refuse_older, relay, relay_forever
 from daemon.version import VERSION
 from daemon.web import FINISH_WITHIN, Exchange, Web
 from daemon.webhooks import Webhooks
+from sync import jump
 from sync.errors import RosterError, StoreUnavailable
 from sync.pushing import Pushing
 from sync.sources import normalise_group
@@ -76,7 +77,8 @@ class Daemon:
         self._config, self._store, self._listeners, self._tls = config, store, listeners, tls
         self._told_to_stop, self._told_to_reload = asyncio.Event(), asyncio.Event()
         self._stopping = asyncio.Event()  # what open streams wait for
-        self._audit = AuditLog(config.audit.path, config.audit.keep)
+        self._began = jump.take_stamp()
+        self._audit = AuditLog(config.audit.path, config.audit.keep, self._is_clock_right)
         self._metrics, self._fanout = Metrics(), Fanout()  # these outlive a reload
         self._children = Children(store, self._program, self._patience)
         self._clock = Clock(store, config.sources, self._children.wake, self._tidy)
@@ -102,7 +104,7 @@ class Daemon:
         await self._app.put(build(self._context(self._config, vault)))
         parts = {
             "web": self._web.serve(), "children": self._children.run(), "reload": self._reload_when_told(), "watchdog": self._feed_watchdog(),
-            "relay": relay_forever(self._store, self._audit), "announcer": self._announce_forever(),
+            "relay": relay_forever(self._store, self._audit), "announcer": self._announce_forever(), "clock": self._keep_up(),
         }  # fmt: skip
         await self._webhooks.follow(self._config.webhooks)
         await self._keysets.follow(self._config.api.issuers)
@@ -208,12 +210,24 @@ class Daemon:
 
     def _tidy(self) -> None:
         """Forget runs older than [store] history, and the names and addresses of people removed before forget_after."""
+        if not self._is_clock_right():
+            _log.warning("nothing is forgotten: the clock of this host jumped since rosterd began", extra={"event": "tidy.clock"})
+            return
         settings = self._config.store
         old_runs = _total(lambda: runs.prune(self._store, settings.history * 1000))
         keychanges.forget_overlaps(self._store)
         removed = _total(lambda: forgetting.forget_removed(self._store, settings.forget_after * 1000))
         if old_runs or removed:
             _log.info("what is too old was forgotten", extra={"event": "tidy.done", "runs": old_runs, "people": removed})
+
+    def _is_clock_right(self) -> bool:
+        """Tell whether the clock shows the time that has passed since we began. By a wrong one everything may seem old enough to go."""
+        return not jump.jump_between(self._began, jump.take_stamp())
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            self._clock.keep_up()
 
     async def _feed_watchdog(self) -> None:
         """Tell systemd that we live, from this loop, and only while the clock ticks: a stuck daemon is to be restarted."""

@@ -99,20 +99,27 @@ def test_the_table_of_directories_names_tests_that_exist() -> None:
         assert re.search(rf"^def test_\w*{words}\w*\(", files[file], re.MULTILINE), (file, words)
 
 
-def test_the_table_of_faults_names_tests_that_exist() -> None:
-    """Every test that the last column of docs/faults.md names is there."""
+def test_the_tables_of_faults_name_tests_that_exist() -> None:
+    """Every test that the last column of either table in docs/faults.md names is there, and every row names one."""
     root = Path(__file__).parent.parent
     page = (root / "docs/faults.md").read_text()
-    files = {name: (root / path).read_text() for name, path in re.findall(r"`(\w+)` = (tests/[\w/]+\.py)", page)}
-    columns = [line.rpartition(" | ")[2] for line in page.splitlines() if line.startswith("| ")][1:]
-    named = [
-        (file, word)
-        for column in columns
-        for file, words in re.findall(r"`(\w+)` ((?:\w+(?:, )?)+)", column)
-        for word in words.strip(", ").split(", ")
-    ]
-    assert len(named) > 40
-    assert [(file, word) for file, word in named if not re.search(rf"^(def test_\w*{word}|{word} = )", files[file], re.MULTILINE)] == []
+    files = {name: (root / path).read_text() for name, path in re.findall(r"`([\w-]+)` = (tests/[\w/]+\.py)", page)}
+    columns = [line.rpartition(" | ")[2] for line in page.splitlines() if line.startswith("| ") and not line.startswith("| fault |")]
+    rows = [re.findall(r"`([\w-]+)` ((?:\w+(?:, )?)+)", column) for column in columns]
+    assert len(rows) > 40 and all(rows)
+    named = [(file, word) for row in rows for file, words in row for word in words.strip(", ").split(", ")]
+    assert [(file, word) for file, word in named if not re.search(rf"^(def test_\w*{word}|class {word}|{word} = )", files[file], re.MULTILINE)] == []
+
+
+def test_every_fault_of_the_daemon_is_in_its_table() -> None:
+    """Each test of tests/daemon/faults stands behind a row of the second table."""
+    root = Path(__file__).parent.parent
+    page = (root / "docs/faults.md").read_text()
+    for path in (root / "tests/daemon/faults").glob("test_*.py"):
+        (name,) = re.findall(rf"`(\w+)` = {path.relative_to(root)}", page)
+        words = ", ".join(re.findall(rf"`{name}` ((?:\w+(?:, )?)+)", page)).replace(", ,", ",").split(", ")
+        tests = re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+        assert [test for test in tests if not any(word and word in test for word in words)] == [], path.name
 
 
 SECTION = PAGE.partition("## Active Directory")[2].partition("\n## ")[0]

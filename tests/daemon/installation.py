@@ -92,12 +92,12 @@ every = "{every}"
         """Open the store, as another process would."""
         return open_store(load(self.config).store)
 
-    def token(self, role: str, **more: Any) -> dict[str, str]:
-        """Return the header of a new token."""
+    def token(self, role: str, *, ttl: int = 3600, **more: Any) -> dict[str, str]:
+        """Return the header of a new token that is good for `ttl` seconds."""
         config = load(self.config)
         store = open_store(config.store)
         try:
-            token, _ = issue_token(store, config.api, role=role, ttl=3600, by="tests", **more)
+            token, _ = issue_token(store, config.api, role=role, ttl=ttl, by="tests", **more)
         finally:
             store.close()
         return {"Authorization": f"Bearer {token}"}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from daemon.clock import Clock, Timetable
+import daemon.clock
+from daemon.clock import Clock, Steadily, Timetable
 from daemon.config.cron import longest_gap
 from sync.settings import ScheduleSettings, SourceSettings, StoreSettings
 from sync.store import runs, sources
@@ -237,3 +238,22 @@ def test_a_store_that_fails_does_not_stop_the_clock(world: World, tmp_path: Path
     assert "could not look into the store" in caplog.text
     clock.look()
     assert len(world.triggers()) == 1
+
+
+def test_a_wall_clock_that_is_set_neither_stops_the_clock_nor_makes_it_count(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the scheduler plans is so long from now, however much it was told to have missed; and what it waits for is made anew."""
+    every = Steadily(1.0)
+    now = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+    assert every.get_next_fire_time(now.replace(year=2000), now) == now + timedelta(seconds=1)
+    clock = Clock(store, [], lambda: None, lambda: None)
+    clock.start()
+    for work in clock._scheduler.get_jobs():
+        work.modify(next_run_time=datetime.now(UTC) + timedelta(days=1))  # as after a day backwards
+    clock.keep_up()
+    assert all(work.next_run_time > datetime.now(UTC) + timedelta(hours=23) for work in clock._scheduler.get_jobs()), "nobody set the clock"
+    shown = daemon.clock._shown_beyond_passed() - 86_400
+    monkeypatch.setattr("daemon.clock._shown_beyond_passed", lambda: shown)
+    clock.keep_up()
+    ticked = clock._ticked
+    wait_for(lambda: clock._ticked > ticked)
+    clock.stop()

@@ -42,7 +42,11 @@ class Cutter:
             while True:
                 client, _ = self._listener.accept()
                 self.connections += 1
-                server = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:  # nobody there just now
+                    client.close()
+                    continue
                 self._open += [client, server]
                 threading.Thread(target=self._forward, args=(client, server, None), daemon=True).start()
                 threading.Thread(target=self._forward, args=(server, client, self._mangle), daemon=True).start()

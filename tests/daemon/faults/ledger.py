@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,17 @@ from daemon.demo.tree import PEOPLE, Entry
 from tests.daemon.faults.staged_daemon import Stage
 from tests.daemon.installation import PATIENCE, Installation, Running, children_of, wait_for
 
+IN_THE_CLEAR = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Spares a client that speaks no TLS the reading of all authorities that this host trusts."""
+_ORDINARY = Stage()
+
 
 class Ledger:
     """A directory that changes, and everything a daemon has ever answered about its people."""
 
     def __init__(self, installation: Installation) -> None:
         self.installation, self.responder = installation, installation.responder
-        self.header = installation.token("admin")  # made before anything goes wrong: it is written to the store
+        self.header = installation.token("admin", ttl=90 * 86_400)  # made before anything goes wrong: it is written to the store
         self._owners: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._turn = 0
@@ -39,7 +44,7 @@ class Ledger:
         """Return what the daemon answers about every address of the directory that it knows: user id, keys and whether they work.
         No answer may be an error, and no key that ever was somebody's may be another's."""
         found = {}
-        with httpx.Client(base_url=daemon.url, headers=self.header, timeout=PATIENCE, verify=False) as line:
+        with httpx.Client(base_url=daemon.url, headers=self.header, timeout=PATIENCE, verify=IN_THE_CLEAR) as line:
             for address in self._addresses():
                 answer = line.get(f"/api/users/email/{quote(address, safe='')}/virtual-keys")
                 assert answer.status_code in (200, 404), answer.text
@@ -71,7 +76,7 @@ class Ledger:
     def end_of(self, daemon: Running, run: str) -> dict[str, Any]:
         """Return a run once it has ended."""
 
-        with httpx.Client(base_url=daemon.url, headers=self.header, timeout=PATIENCE, verify=False) as line:
+        with httpx.Client(base_url=daemon.url, headers=self.header, timeout=PATIENCE, verify=IN_THE_CLEAR) as line:
 
             def ended() -> Any:
                 answer = line.get(f"/api/sync/runs/{run}")
@@ -104,7 +109,7 @@ def serve(installation: Installation, stage: Stage, **environment: str) -> Runni
 
 
 @contextmanager
-def synced(installation: Installation, stage: Stage = Stage(), **environment: str) -> Iterator[tuple[Running, Ledger]]:
+def synced(installation: Installation, stage: Stage = _ORDINARY, **environment: str) -> Iterator[tuple[Running, Ledger]]:
     """Yield a daemon of this stage that has synced once, and its ledger. Whatever a test does to it, it ends in order and has met no bug."""
     with serve(installation, stage, **environment) as daemon:
         daemon.ready()
@@ -132,5 +137,3 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
-
-

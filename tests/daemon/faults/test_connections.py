@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.daemon.faults.ledger import Ledger, synced
+from tests.daemon.faults.ledger import IN_THE_CLEAR, Ledger, synced
 from tests.daemon.faults.staged_daemon import Stage
 from tests.daemon.installation import Installation, Running, wait_for
 
@@ -24,11 +24,11 @@ BESIDE = 2.0
 
 def test_more_connections_than_files_keep_nobody_out(installation: Installation) -> None:
     """The longest idle ones are closed instead: lookups are answered, a sync succeeds, nothing is lost from the audit file, memory stays."""
-    with synced(installation, Stage(descriptors=512)) as (daemon, ledger), httpx.Client(base_url=daemon.url, verify=False) as known:
+    with synced(installation, Stage(descriptors=512)) as (daemon, ledger), httpx.Client(base_url=daemon.url, verify=IN_THE_CLEAR) as known:
         assert known.get(ADA, headers=ledger.header).status_code == 200
         for _ in range(3):
             with idle(daemon, 400):
-                assert len(os.listdir(f"/proc/{daemon.process.pid}/fd")) < 400
+                assert count_of(daemon, "fd") < 400
                 assert answered_in(daemon, ledger) < BESIDE
                 ledger.change_directory()
                 ledger.assert_returns(daemon)
@@ -59,7 +59,7 @@ def test_ten_thousand_idle_connections_hold_up_nobody(installation: Installation
         empty = resident(daemon)
         began = time.monotonic()
         with idle(daemon, 10_000) as lines:
-            wait_for(lambda: len(os.listdir(f"/proc/{daemon.process.pid}/fd")) > 10_000, "all of them to be accepted")
+            wait_for(lambda: count_of(daemon, "fd") > 10_000, "all of them to be accepted")
             beside = sorted(answered_in(daemon, ledger) for _ in range(50))[25]
             full = resident(daemon)
             ledger.change_directory()
@@ -67,7 +67,9 @@ def test_ten_thousand_idle_connections_hold_up_nobody(installation: Installation
             until = began + 30 + 30
             wait_for(lambda: all_closed(lines) or time.monotonic() > until, "the end of all of them")
             ended = time.monotonic() - began
-        print(f"\n10,000 idle: lookup {alone * 1e3:.1f} ms alone, {beside * 1e3:.1f} ms beside them; {empty} MB, {full} MB; closed after {ended:.0f} s")
+        print(
+            f"\n10,000 idle: lookup {alone * 1e3:.1f} ms alone, {beside * 1e3:.1f} ms beside them; {empty} MB, {full} MB; closed after {ended:.0f} s"
+        )
         assert all_closed(lines)
         assert beside < 10 * alone + 0.05
         assert full - empty < 250
@@ -79,7 +81,7 @@ def test_whoever_dawdles_holds_neither_threads_nor_others(installation: Installa
     them, and all are hung up on within the limits."""
     limits = {"daemon.web.HEADERS_WITHIN": 4.0, "daemon.listening.UNREAD_MS": 3000}
     with synced(installation, Stage(limits)) as (daemon, ledger), ExitStack() as stack:
-        threads = len(os.listdir(f"/proc/{daemon.process.pid}/task"))
+        threads = count_of(daemon, "task")
         bearer = f"Authorization: {ledger.header['Authorization']}\r\n"
         head = f"POST /api/sync/runs HTTP/1.1\r\nHost: localhost\r\n{bearer}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n".encode()
         large = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -98,7 +100,7 @@ def test_whoever_dawdles_holds_neither_threads_nor_others(installation: Installa
                 with suppress(OSError):
                     line.send(b"a" if line in dripping else b"\r\n")
             assert answered_in(daemon, ledger) < BESIDE
-            assert len(os.listdir(f"/proc/{daemon.process.pid}/task")) <= threads + 45  # as many as answer at once, whoever they are
+            assert count_of(daemon, "task") <= threads + 45  # as many as answer at once, whoever they are
             time.sleep(0.3)
         assert ledger.end_of(daemon, run)["state"] == "succeeded"
         ledger.assert_returns(daemon)
@@ -107,14 +109,14 @@ def test_whoever_dawdles_holds_neither_threads_nor_others(installation: Installa
 def answered(daemon: Running, ledger: Ledger) -> bool:
     """Tell whether a lookup is answered rightly within a second, on a connection of its own."""
     try:
-        return httpx.get(daemon.url + ADA, headers=ledger.header, timeout=1, verify=False).status_code == 200
+        return httpx.get(daemon.url + ADA, headers=ledger.header, timeout=1, verify=IN_THE_CLEAR).status_code == 200
     except httpx.HTTPError:
         return False
 
 
 def answered_in(daemon: Running, ledger: Ledger) -> float:
     """Return the seconds that a lookup takes, on a connection of its own."""
-    with httpx.Client(base_url=daemon.url, headers=ledger.header, timeout=30, verify=False) as line:
+    with httpx.Client(base_url=daemon.url, headers=ledger.header, timeout=30, verify=IN_THE_CLEAR) as line:
         began = time.monotonic()
         assert line.get(ADA).status_code == 200
         return time.monotonic() - began
@@ -159,6 +161,11 @@ def is_closed(line: socket.socket) -> bool:
     return info[0] not in (1, 4, 5)  # ESTABLISHED, FIN_WAIT1, FIN_WAIT2 of linux/tcp_states.h
 
 
+def count_of(daemon: Running, what: str) -> int:
+    """Return how many open files ("fd") or threads ("task") the daemon has."""
+    return sum(1 for _ in Path(f"/proc/{daemon.process.pid}/{what}").iterdir())
+
+
 def processor_seconds(daemon: Running) -> float:
     """Return how long the daemon has computed."""
     fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -177,5 +184,5 @@ def audited(installation: Installation) -> int:
 
 def audited_by(daemon: Running, ledger: Ledger) -> int:
     """Return how many lookups the daemon has counted, by its metrics."""
-    text = httpx.get(daemon.url + "/metrics", headers=ledger.header, verify=False).text
+    text = httpx.get(daemon.url + "/metrics", headers=ledger.header, verify=IN_THE_CLEAR).text
     return sum(int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith("rosterd_lookups_total"))

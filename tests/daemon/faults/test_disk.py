@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from daemon.demo.responder import Responder
-from tests.daemon.faults.ledger import Ledger, synced
+from tests.daemon.faults.ledger import Ledger, serve, stopped_child, synced
 from tests.daemon.faults.staged_daemon import Stage
 from tests.daemon.installation import Installation, Running, children_of, wait_for
 
@@ -79,9 +81,8 @@ def test_a_full_disk_stops_no_lookup_and_loses_no_audit_record(installation: Ins
         wait_for(lambda: audited(installation) == lookups, "every lookup in the audit file")
 
 
-@pytest.mark.parametrize(
-    "room", [pytest.param(256 << 10, id="a commit"), pytest.param(0, marks=pytest.mark.faults), *(pytest.param(n << 10, marks=pytest.mark.faults) for n in (64, 512, 1024, 2048))]
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("room", [0, 64 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20])
 def test_a_disk_that_fills_during_a_run_undoes_the_run(installation: Installation, disk: Path, room: int) -> None:
     """Wherever the room ends, in what is staged, in the commit or in the record of the run: no answer changes, and the next run does it all."""
     with synced(installation, Stage({"sync.store.sqlite.RUN_CACHE_KIB": 64}), TMPDIR=str(disk / "temporary")) as (daemon, ledger):
@@ -101,18 +102,25 @@ def test_a_disk_that_fills_during_a_run_undoes_the_run(installation: Installatio
         ledger.assert_returns(daemon)
 
 
-def test_a_file_that_takes_no_writes_still_answers(installation: Installation) -> None:
-    """A store on a file system that became read-only: lookups go on, changes are a 503 that says so, and both end with it."""
-    store = installation.folder / "rosterd.db"
-    with synced(installation) as (daemon, ledger):
-        before = ledger.answers(daemon)
+@pytest.mark.faults
+def test_a_store_that_a_sync_may_not_write_is_waited_for(installation: Installation) -> None:
+    """A file system that became read-only for whoever opens the store now: the run waits, is tried again and again, and happens when it can."""
+    store, seam = installation.folder / "rosterd.db", installation.folder / "seam"
+    seam.write_text("start")
+    with serve(installation, Stage(seam=str(seam))) as daemon:
+        ledger = Ledger(installation)
+        child = stopped_child(daemon.ready())
+        seam.write_text("")
         with mounted("--bind", str(store), at=store):
             subprocess.run(["mount", "-o", "remount,ro,bind", str(store)], check=True)
-            refused = daemon.post("/api/sync/runs", ledger.header, {"source": "corp"})
-            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
-            assert ledger.answers(daemon) == before
-        ledger.change_directory()
+            os.kill(child, signal.SIGCONT)
+            wait_for(lambda: daemon.log.count("it is tried again") > 1, "children that could not begin")
+            assert "readonly" in daemon.log
+            assert daemon.get("/health/ready").status_code == 200
+        (run,) = installation.ended_runs(1)
+        assert run.state == "succeeded"
         ledger.assert_returns(daemon)
+        assert daemon.end() == 0
 
 
 def is_under_way(daemon: Running, ledger: Ledger, run: str) -> bool:

@@ -8,7 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from itertools import count
 
 from tests.daemon.faults.ledger import Ledger, serve, synced
 from tests.daemon.faults.staged_daemon import Stage
@@ -98,20 +99,18 @@ def test_what_was_answered_before_sigkill_is_kept(installation: Installation) ->
         ledger.assert_right(daemon)
         user = daemon.get(ADA, ledger.header).json()["user_id"]
 
-        def make_on() -> None:
-            line = http.client.HTTPConnection("127.0.0.1", int(daemon.url.rpartition(":")[2]), timeout=20)
+        def make_on(maker: int) -> None:
             head = {**ledger.header, "Content-Type": "application/json"}
-            try:
-                while True:
-                    line.request("POST", f"/api/governance/users/{user}/virtual-keys", b'{"name": "made under load"}', head)
+            line = http.client.HTTPConnection("127.0.0.1", int(daemon.url.rpartition(":")[2]), timeout=20)
+            with closing(line), suppress(OSError, http.client.HTTPException):
+                for number in count():
+                    line.request("POST", f"/api/governance/users/{user}/virtual-keys", b'{"name": "made %d.%d"}' % (maker, number), head)
                     answer = line.getresponse()
                     body = answer.read().decode()
                     assert answer.status == 200, body
                     made.append(body)
-            except (OSError, http.client.HTTPException):
-                line.close()
 
-        makers = [threading.Thread(target=make_on) for _ in range(4)]
+        makers = [threading.Thread(target=make_on, args=(number,)) for number in range(4)]
         with Load(daemon, ledger).going(2):
             for maker in makers:
                 maker.start()
