@@ -67,6 +67,7 @@ def test_ten_thousand_idle_connections_hold_up_nobody(installation: Installation
             until = began + 30 + 30
             wait_for(lambda: all_closed(lines) or time.monotonic() > until, "the end of all of them")
             ended = time.monotonic() - began
+            assert all_closed(lines)
         print(
             f"\n10,000 idle: lookup {alone * 1e3:.1f} ms alone, {beside * 1e3:.1f} ms beside them; {empty} MB, {full} MB; closed after {ended:.0f} s"
         )
