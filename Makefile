@@ -40,7 +40,7 @@ lint: $(VENV)/.tools  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in every phase
+test-faults: $(VENV)/.tools  ## the long fault injections: a hundred kills in every phase; disks, crowds and clocks
 	@bash tests/servers/install.sh
 	ROSTERD_KILLS=100 $(BIN)/python -m pytest $(TESTS)/sync/test_killed.py
 	$(BIN)/python -m pytest -m faults --no-header -q $(TESTS) || [ $$? = 5 ]

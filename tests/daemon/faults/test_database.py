@@ -79,9 +79,10 @@ def test_a_line_cut_between_a_commit_and_its_answer_leaves_it_whole(tmp_path: Pa
         assert line.cuts
         assert ledger.end_of(daemon, run)["state"] == "succeeded"
         ledger.assert_right(daemon)
-        ledger.assert_returns(daemon)
+        ledger.assert_next_run_is_right(daemon)
 
 
+@pytest.mark.faults
 def test_a_server_that_crashes_in_the_middle_of_a_commit_undoes_it(tmp_path: Path, server: Postgres, line: Line) -> None:
     """All was written and nothing committed when the server went: the run changes nothing, lookups return with the server, without a restart."""
     with on_postgres(tmp_path, server, line) as (daemon, ledger, seam):
@@ -101,6 +102,7 @@ def test_a_server_that_crashes_in_the_middle_of_a_commit_undoes_it(tmp_path: Pat
         ledger.assert_returns(daemon)
 
 
+@pytest.mark.faults
 def test_an_answer_that_was_given_is_never_of_a_commit_that_was_not(tmp_path: Path, server: Postgres, line: Line) -> None:
     """A change whose commit was not confirmed is no 200: it is a 503, whatever became of it; and the user is one thing, wholly."""
     with on_postgres(tmp_path, server, line) as (daemon, ledger, _):
@@ -114,6 +116,7 @@ def test_an_answer_that_was_given_is_never_of_a_commit_that_was_not(tmp_path: Pa
 
 
 @pytest.mark.sqlite
+@pytest.mark.faults
 def test_a_file_that_somebody_holds_makes_changes_wait(installation: Installation) -> None:
     """A foreign BEGIN EXCLUSIVE, be it for long: lookups go on, changes wait for it and then happen, the sync too."""
     with synced(installation) as (daemon, ledger), closing(sqlite3.connect(installation.folder / "rosterd.db", isolation_level=None)) as foreign:

@@ -19,7 +19,7 @@ from tests.daemon.installation import Installation, Running, children_of, wait_f
 pytestmark = pytest.mark.sqlite
 ADA = "/api/users/email/ada@example.com/virtual-keys"
 DISK = 16 << 20
-MANY = 1500
+MANY = 800
 BEFORE_IT_BEGAN = "a child process ended before it could begin its run"
 
 
@@ -77,13 +77,13 @@ def test_a_full_disk_stops_no_lookup_and_loses_no_audit_record(installation: Ins
             assert set(asked) == {503}
             assert ledger.answers(daemon) == before
             assert daemon.get("/health/ready").status_code == 200
-        ledger.assert_returns(daemon)
+        ledger.assert_next_run_is_right(daemon)
         lookups = looked_up(daemon, ledger)
         wait_for(lambda: audited(installation) == lookups, "every lookup in the audit file")
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("room", [0, 64 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20])
+@pytest.mark.parametrize("room", [0, 64 << 10, 512 << 10, 2 << 20])
 def test_a_disk_that_fills_during_a_run_undoes_the_run(installation: Installation, disk: Path, room: int) -> None:
     """Wherever the room ends, in what is staged, in the commit or in the record of the run: no answer changes, and the next run does it all."""
     with synced(installation, Stage({"sync.store.sqlite.RUN_CACHE_KIB": 64}), TMPDIR=str(disk / "temporary")) as (daemon, ledger):
