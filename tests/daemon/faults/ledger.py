@@ -41,11 +41,11 @@ class Ledger:
         tree.modify(f"uid=ada.okafor,{PEOPLE}", displayName=f"Ada the {turn}.")
 
     def answers(self, daemon: Running) -> dict[str, tuple[str, tuple[tuple[str, bool], ...]]]:
-        """Return what the daemon answers about every address of the directory that it knows: user id, keys and whether they work.
+        """Return what the daemon answers about every address that it knows of those the directory lists or did: user id, keys and whether they work.
         No answer may be an error, and no key that ever was somebody's may be another's."""
         found = {}
         with httpx.Client(base_url=daemon.url, headers=self.header, timeout=PATIENCE, verify=IN_THE_CLEAR) as line:
-            for address in self._addresses():
+            for address in sorted(self._listed() | self._ids.keys()):
                 answer = line.get(f"/api/users/email/{quote(address, safe='')}/virtual-keys")
                 assert answer.status_code in (200, 404), answer.text
                 if answer.status_code == 404:
@@ -59,13 +59,15 @@ class Ledger:
         return found
 
     def assert_right(self, daemon: Running) -> None:
-        """Every address of the directory answers, with working keys for whoever is not locked and none for whoever is."""
+        """Every address of the directory answers, with working keys for whoever is not locked, and none for whoever is or has left."""
         answers = self.answers(daemon)
         for entry in self._people():
             locked = "pwdAccountLockedTime" in entry.attributes
             for address in entry.attributes["mail"]:
                 states = {is_active for _, is_active in answers[address][1]}
                 assert states <= {False} if locked else states == {True}, (address, states)
+        for address in answers.keys() - self._listed():
+            assert not any(is_active for _, is_active in answers[address][1]), f"{address} has left"
 
     def run(self, daemon: Running, **asked: Any) -> str:
         """Ask for a run and return its id."""
@@ -99,8 +101,8 @@ class Ledger:
     def _people(self) -> list[Entry]:
         return [entry for entry in self.responder.tree.under(PEOPLE) if "uid" in entry.attributes]
 
-    def _addresses(self) -> list[str]:
-        return [address for entry in self._people() for address in entry.attributes["mail"]]
+    def _listed(self) -> set[str]:
+        return {address for entry in self._people() for address in entry.attributes["mail"]}
 
 
 def serve(installation: Installation, stage: Stage, **environment: str) -> Running:

@@ -72,6 +72,7 @@ def sync_on(daemon: Running, runs: int = 1) -> None:
         wait_for(lambda number=number: ended(daemon) >= number, "scheduled runs to go on")
 
 
+@pytest.mark.faults
 def test_a_clock_that_is_set_stops_no_sync(installation: Installation, wall: WallClock) -> None:
     """A day forwards and a day backwards: within seconds syncs go on, lookups are answered, nobody's keys change."""
     with scheduled(installation, wall) as (daemon, ledger):
