@@ -205,8 +205,8 @@ _BEGUN: list[subprocess.Popen[bytes]] = []
 
 
 def _start(arguments: tuple[str, ...], more: dict[str, str], log: BinaryIO, module: str) -> subprocess.Popen[bytes] | Forked:
-    """Start `rosterd ARGUMENTS`, or another `module` with them: from nothing the first time, and where `more` says how Python is to begin, and later from a process that has
-    imported everything."""
+    """Start `rosterd ARGUMENTS`, or another `module` with them: from nothing the first time, and where `more` says how Python is to begin, and
+    later from a process that has imported everything."""
     environment = dict(os.environ) | more
     if module == "daemon" and _BEGUN and not any(name.startswith("PYTHON") for name in more):
         return _fork().start(arguments, environment, ROOT, log.fileno(), log.fileno())
