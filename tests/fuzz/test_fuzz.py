@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ldap3.protocol.rfc4511 import LDAPMessage
 from pyasn1.codec.ber.decoder import decode
 
-from sync.sources.ldap import ber
+from sync.sources.ldap import ber, wire
+from sync.sources.ldap.skim import skim
 from tests.fuzz import mutate, reference
 from tests.fuzz.__main__ import BATCH, run_batch
 from tests.fuzz.target import NUMBER, Disagreement, Fuzzer
@@ -72,10 +73,13 @@ def test_the_quick_way_through_an_attribute_is_the_plain_one(raw: bytes, before:
         ("read_attribute", lambda data, at, end: (b"mail", [b"eve@example.com"], end)),
         ("message_length", lambda data, at: len(data) - at),
         ("read_done", lambda data, at, end, stop: ber.Done(0, "", "", b"")),
+        ("skim", lambda data, at, opening, most, recognise: skim(data, at, opening, most + 400, recognise)),
+        ("skim", lambda data, at, opening, most, recognise: skim(data, at, opening, most, lambda octets: recognise(octets[1:]))),
+        ("skim", lambda data, at, opening, most, recognise: (skim(data, at, opening, most, recognise)[0], False)),
     ],
 )
 def test_a_decoder_that_is_wrong_is_noticed(name: str, wrong: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fuzzer can fail: a decoder that makes something up disagrees with the reference within a thousand messages."""
-    monkeypatch.setattr(ber, name, wrong)
+    monkeypatch.setattr(wire if name == "skim" else ber, name, wrong)
     with pytest.raises(Disagreement):
         Fuzzer(1).run(BATCH)

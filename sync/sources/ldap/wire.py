@@ -15,6 +15,7 @@ from ldap3.utils.asn1 import decode_message_fast, encode
 
 from sync.sources.ldap import ber, translate
 from sync.sources.ldap.ber import Done, Entry, Garbled
+from sync.sources.ldap.skim import openings, skim
 
 PATIENCE = 10
 """One answer may take so many times read_timeout altogether, however steadily it trickles."""
@@ -56,7 +57,8 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         self.overhear: Callable[[int, bytes], None] | None = None
         """Told what comes beside the entries, if set: (tag of the operation, an entry's controls or the content of a notice)."""
         self.recognise: Callable[[bytes], bool] | None = None
-        """Asked, if set, with the octets of each entry (its DN and its attributes) that is not too big: True = it need not be decoded."""
+        """Asked once, if set, with the octets of each entry (its DN and its attributes) that is not too big: True = it need not be decoded."""
+        self.skim = skim
         self.references = 0
         self.done: Done | None = None
         self._buffer = b""
@@ -95,17 +97,20 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         self._deadline = time.monotonic() + patience
         self.references = 0
         self.done = None
+        opening, asked = openings(message_id), False
         try:
             while True:
-                result = self._receive_one(message_id)
+                if self.recognise and not self.overhear:
+                    self._at, asked = self.skim(self._buffer, self._at, opening, self.biggest_entry, self.recognise)
+                result = self._receive_one(message_id, asked)
                 if result is not None:
                     return [result, RESPONSE_COMPLETE]
         except Garbled as error:
             self.close()
             raise translate.garbled(self.address.url, str(error)) from error
 
-    def _receive_one(self, message_id: int) -> dict[str, Any] | None:
-        """Receive one message; return it if it ends the answer."""
+    def _receive_one(self, message_id: int, asked: bool) -> dict[str, Any] | None:
+        """Receive one message; return it if it ends the answer. `asked` = it is an entry that is known not to be recognised."""
         length = ber.message_length(self._buffer, self._at)
         if not length or self._at + length > len(self._buffer):
             length = self._await_message()
@@ -117,8 +122,8 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         number, tag, at, end = ber.open_message(data, begin, stop)
         if number != message_id:
             self._refuse_other(number)
-        if tag == ber.ENTRY:
-            self._take(data, at, end)
+        if tag == ber.ENTRY and (asked or self.recognise is None or not self.recognise(data[at:end])):
+            self.take(self._reader.read(data, at, end))
         if tag in (ber.ENTRY, ber.INTERMEDIATE):
             if self.overhear:
                 self.overhear(tag, data[end:stop] if tag == ber.ENTRY else data[at:end])
@@ -130,11 +135,6 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
             self.done = ber.read_done(data, at, end, stop)
             return {"result": self.done.code, "description": "", "dn": "", "message": "", "referrals": None, "type": "searchResDone"}
         return self._decode_other(data[begin:stop], ber.read_done(data, at, end, stop))
-
-    def _take(self, data: bytes, at: int, end: int) -> None:
-        """Hand on the entry whose content lies between `at` and `end`, decoded if it need be."""
-        if self.recognise is None or not self.recognise(data[at:end]):
-            self.take(self._reader.read(data, at, end))
 
     def _refuse_other(self, number: int) -> None:
         """Raise for a message that answers something else; number 0 is the server's good-bye (RFC 4511 section 4.4.1)."""
