@@ -17,6 +17,7 @@ from sync.store import recognising
 from sync.store.cursors import Cursor, Drift, keep_cursor, keep_drift, load_cursor, load_drift
 from sync.store.engine import Connection
 from sync.store.facts import SourceFacts
+from sync.store.recognising import Wanted
 from sync.store.staging import Staging
 from sync.store.views import RunView
 from sync.weigh import Picture
@@ -69,7 +70,7 @@ class Approach:
         issuing groups and who drifted."""
         if self.everybody:
             absent = (known.external_id for known in picture.absent)
-            recognising.stage_same(connection, self._source.name, absent, [(rule.name, rule.groups) for rule in self._rules], now)
+            recognising.stage_same(connection, self._source.name, absent, [_wanted(rule) for rule in self._rules], now)
         if self._changes is None:
             return
         groups = self._changes.delta.members
@@ -94,6 +95,10 @@ class Approach:
         )
         known = load_drift(connection, source)
         keep_drift(connection, source, Drift(known.sampled + len(changes.sample), known.drifted + self._drifted))
+
+
+def _wanted(rule: Rule) -> Wanted:
+    return Wanted(rule.name, rule.groups, None if rule.expires_after is None else rule.renew_before * 1000)
 
 
 def binding(source: SourceSettings, rules: Sequence[Rule]) -> str:

@@ -6,12 +6,12 @@ import hashlib
 import struct
 import unicodedata
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from sync.ids import hash_of
 
-_words = struct.Struct("=QQ").unpack
+_words, _octets = struct.Struct("=QQ").unpack, struct.Struct("=QQ").pack
 
 
 class Digests:
@@ -26,35 +26,21 @@ class Digests:
         self._mask = slots - 1
         self._high, self._low, self._ids = (array("Q", bytes(8 * slots)) for _ in range(3))
         self._met = bytearray(slots)
-        self._left = slots // 2
+        self.count = 0
 
     def add(self, digest: bytes, external_id: str) -> None:
         """Know an entry by its digest (16 octets); beyond `most` of them, no more are taken."""
         high, low = _words(digest)
-        if not high or not self._left:
+        if not high or 2 * self.count > self._mask:
             return
         at = high & self._mask
         while self._high[at]:
             at = (at + 1) & self._mask
         self._high[at], self._low[at], self._ids[at] = high, low, hash_of(external_id)
-        self._left -= 1
+        self.count += 1
 
-    def whose(self, digest: bytes) -> int:
-        """Return `sync.ids.hash_of` the id of whom the entry with this digest tells, 0 when it is not known."""
-        at = self._slot(digest)
-        return 0 if at < 0 else self._ids[at]
-
-    def meet(self, digests: Iterable[bytes]) -> None:
-        """Note that a page showed these."""
-        for digest in digests:
-            self._met[self._slot(digest)] = True
-
-    def met(self, digest: bytes | None) -> bool:
-        """Tell whether a page showed the entry with this digest."""
-        return bool(digest) and (at := self._slot(digest or b"")) >= 0 and bool(self._met[at])
-
-    def _slot(self, digest: bytes) -> int:
-        """Return where a digest stands, -1 when it does not."""
+    def place(self, digest: bytes) -> int:
+        """Return where an entry with this digest is known, -1 when it is not."""
         high, low = _words(digest)
         highs, mask = self._high, self._mask
         at: int = high & mask
@@ -63,6 +49,30 @@ class Digests:
                 return at
             at = (at + 1) & mask
         return -1
+
+    def whose(self, place: int) -> int:
+        """Return `sync.ids.hash_of` the id of whom the entry known there tells."""
+        return self._ids[place]
+
+    def meet(self, places: Iterable[int]) -> None:
+        """Note that a page showed the entries known there."""
+        for place in places:
+            self._met[place] = True
+
+    def met(self, digest: bytes | None) -> bool:
+        """Tell whether a page showed the entry with this digest."""
+        return bool(digest) and (at := self.place(digest or b"")) >= 0 and bool(self._met[at])
+
+    @property
+    def met_count(self) -> int:
+        """How many known entries pages have shown."""
+        return self._met.count(1)
+
+    def unmet(self) -> Iterator[bytes]:
+        """Yield the digests of all others."""
+        for at, met in enumerate(self._met):
+            if not met and self._high[at]:
+                yield _octets(self._high[at], self._low[at])
 
 
 def salt_of(bound_to: str) -> bytes:

@@ -60,25 +60,28 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Familiar(Protocol):
-    """Entries that are known from earlier reads. A source that makes digests of them (16 octets over all that a person is made of, and `salt`)
-    may leave out whoever is known by one: their entry says what it said before."""
+    """Entries that are known from earlier reads, each at a place (a number). A source that makes digests of them (16 octets over all that a person
+    is made of, and `salt`) may leave out whoever is known by one: their entry says what it said before."""
 
     @property
     def salt(self) -> bytes: ...
 
-    def whose(self, digest: bytes) -> int:
-        """Return `sync.ids.hash_of` the id of whom the entry with this digest tells, 0 when it is not known."""
+    def place(self, digest: bytes) -> int:
+        """Return the place of the entry with this digest, -1 when it is not known."""
+
+    def whose(self, place: int) -> int:
+        """Return `sync.ids.hash_of` the id of whom the entry known there tells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of a directory, in our words. `digests` = of the entries of `persons`, one each or none at all; b"" = not to be recognised by.
-    `same` = the digests of entries that are familiar: each of somebody who is not among the persons, for nothing about them has changed."""
+    `same` = the places of entries that are familiar: each of somebody who is not among the persons, for nothing about them has changed."""
 
     persons: Sequence[Person]
     refused: Sequence[Refused] = ()
     digests: Sequence[bytes] = ()
-    same: Sequence[bytes] = ()
+    same: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,12 @@ class Intake:
         """Tell whether the user's entry said what it said before, so that it was not read."""
         return self._digests.met(user.digest)
 
+    def leave_out(self, connection: Connection) -> int | None:
+        """Leave whoever was recognised out of the comparison, where that is worth it; return how many, None when everybody is to be compared."""
+        if self._digests.met_count <= self._digests.count // 2:
+            return None
+        return recognising.leave_out(connection, self._source.name, self._digests.met_count, self._digests.unmet())
+
     def progress(self, phase: str, expected: int = 0) -> Progress:
         """Return how far the run is."""
         return Progress(phase, self.pages, self.entries, self.server, expected)

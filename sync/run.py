@@ -132,7 +132,10 @@ class _Attempt:
             stamp = jump.take_stamp()
             picture = Picture(proof, facts, clock_jump=jump.jumped(facts.stamp, stamp), jumped_by=jump.jump_between(facts.stamp, stamp))
             with self._phase("plan", "plan"), self._store.read(on=connection):
-                weigh.compare_all(connection, staging, Comparison(self._source.name, only_ids, new_user_id, self._intake.recognised), picture)
+                left_out = self._intake.leave_out(connection)
+                weigh.compare_all(
+                    connection, staging, Comparison(self._source.name, only_ids, new_user_id, self._intake.recognised, left_out), picture
+                )
                 self._approach.note(connection, staging, picture, self._store.now())
                 weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)
                 absent = kept.load_all(connection, (known.user_id for known in picture.absent))

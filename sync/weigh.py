@@ -17,7 +17,7 @@ from sync.settings import GuardSettings, SourceSettings
 from sync.store import holds, kept, recognising
 from sync.store.engine import Connection
 from sync.store.facts import SourceFacts
-from sync.store.staging import Staging, known_users
+from sync.store.staging import Staging, compared_users, known_users, named_users
 from sync.user import Kept, Known, UserPlan
 
 A_FEW = 3
@@ -54,19 +54,22 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is compared with what was staged: everybody of a source or `only` some, and whose entries were `recognised` instead of being read."""
+    """What is compared with what was staged: everybody of a source or `only` some, and whose entries were `recognised` instead of being read.
+    `left_out` = how many of those need not be looked at one by one, None when it is not known who (see recognising)."""
 
     source: str
     only: list[str] | None
     new_user_id: plan.MakeId
     recognised: Callable[[Known], bool] = lambda user: False
+    left_out: int | None = None
 
 
 def compare_all(connection: Connection, staging: Staging, what: Comparison, picture: Picture) -> None:
     """Merge what is known with what was staged: note who is new or differs, keep who is absent."""
     noted: list[tuple[str, str, bool]] = []
     digests: list[tuple[str, bytes]] = []
-    for verdict, known, seen in plan.merge(known_users(connection, what.source, what.only), staging.seen(connection), what.recognised):
+    picture.unchanged = what.left_out or 0
+    for verdict, known, seen in plan.merge(_known(connection, what), staging.seen(connection), what.recognised):
         if verdict == "unchanged" and known is not None:
             picture.unchanged += 1
             if seen is None:
@@ -83,6 +86,12 @@ def compare_all(connection: Connection, staging: Staging, what: Comparison, pict
             noted, digests = [], []
     staging.note(connection, noted)
     recognising.note_digests(connection, digests)
+
+
+def _known(connection: Connection, what: Comparison) -> Iterator[Known]:
+    if what.only is not None:
+        return named_users(connection, what.source, what.only)
+    return known_users(connection, what.source) if what.left_out is None else compared_users(connection, what.source)
 
 
 def count_drifted(connection: Connection, staging: Staging, sample: frozenset[str], picture: Picture) -> int:

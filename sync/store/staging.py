@@ -54,7 +54,11 @@ Table(
     prefixes=["TEMPORARY"],
 )
 
-# Of a read that recognised entries: who is not there any more, and by what others are to be recognised from now on (see recognising).
+# Of a read that recognised entries (see recognising): which known digests it did not meet, who is to be compared, who is not there any more, whose
+# keys are to be looked at, and by what others are to be recognised from now on.
+Table("unmet", _temporary, Column("digest", LargeBinary, primary_key=True), prefixes=["TEMPORARY"])
+Table("compared", _temporary, Column("external_id", Text, primary_key=True), Column("recognised", Boolean, nullable=False), prefixes=["TEMPORARY"])
+Table("looked_at", _temporary, Column("user_id", Text, primary_key=True), prefixes=["TEMPORARY"])
 Table("absent", _temporary, Column("external_id", Text, primary_key=True), prefixes=["TEMPORARY"])
 Table("recognised", _temporary, Column("user_id", Text, primary_key=True), Column("digest", LargeBinary, nullable=False), prefixes=["TEMPORARY"])
 
@@ -201,15 +205,25 @@ class Staging:
                 many(connection, _STAGE_KEY, [msgspec.structs.asdict(key) for key in keys])
 
 
-def known_users(connection: Connection, source: str, only: Iterable[str] | None = None) -> Iterator[Known]:
-    """Yield every user of `source` sorted by external id, byte order; with `only`, just those external ids."""
-    columns = (
-        "select external_id, id, fingerprint, state, unproven_since is not null, entry_digest, json_array_length(dropped)"
-        ' from "user" where source = :source'
-    )
-    if only is None:
-        yield from map(Known._make, streamed(connection, f"{columns} order by external_id", {"source": source}))
-        return
-    named = text(f"{columns} and external_id in :ids order by external_id").bindparams(bindparam("ids", expanding=True))
-    for ids in batches(sorted(set(only)), FEW):
+_KNOWN = (
+    "select u.external_id, u.id, u.fingerprint, u.state, u.unproven_since is not null, u.entry_digest, json_array_length(u.dropped)"
+    ' from {0}"user" u where u.source = :source{1} order by u.external_id'
+)
+
+
+def known_users(connection: Connection, source: str) -> Iterator[Known]:
+    """Yield every user of `source` sorted by external id, byte order."""
+    yield from map(Known._make, streamed(connection, _KNOWN.format("", ""), {"source": source}))
+
+
+def compared_users(connection: Connection, source: str) -> Iterator[Known]:
+    """Yield those users who are to be compared after a read that recognised most entries (see recognising), sorted by external id."""
+    query = _KNOWN.format("compared c cross join ", " and u.external_id = c.external_id")
+    yield from map(Known._make, streamed(connection, query, {"source": source}))
+
+
+def named_users(connection: Connection, source: str, external_ids: Iterable[str]) -> Iterator[Known]:
+    """Yield the users of `source` who have these external ids, sorted by them."""
+    named = text(_KNOWN.format("", " and u.external_id in :ids")).bindparams(bindparam("ids", expanding=True))
+    for ids in batches(sorted(set(external_ids)), FEW):
         yield from map(Known._make, connection.execute(named, {"source": source, "ids": ids}).all())

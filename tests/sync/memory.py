@@ -96,11 +96,11 @@ class _Reading:
         if familiar is None:
             return Page(shown)
         digests = [hashlib.blake2b(msgspec.msgpack.encode(person), digest_size=16, key=familiar.salt).digest() for person in shown]
-        known = [bool(familiar.whose(digest)) for digest in digests]
+        places = [familiar.place(digest) for digest in digests]
         return Page(
-            [person for person, same in zip(shown, known, strict=True) if not same],
-            digests=[b"" if person.bare else digest for person, digest, same in zip(shown, digests, known, strict=True) if not same],
-            same=[digest for digest, same in zip(digests, known, strict=True) if same],
+            [person for person, place in zip(shown, places, strict=True) if place < 0],
+            digests=[b"" if person.bare else digest for person, digest, place in zip(shown, digests, places, strict=True) if place < 0],
+            same=[place for place in places if place >= 0],
         )
 
     def proof(self) -> Proof:

@@ -27,7 +27,7 @@ class Collector:
         self._persons: list[Person] = []
         self._refused: list[Refused] = []
         self._digests: list[bytes] = []
-        self._same: list[bytes] = []
+        self._same: list[int] = []
         self._digest = b""
         self._held: list[Entry] = []
         self._too_big: list[str] = []
@@ -48,9 +48,9 @@ class Collector:
         if self._recognition is None:
             return False
         digest = self._recognition.digest(octets)
-        whose = self._recognition.whose(digest)
-        if whose and self._met.add_hash(whose):
-            self._same.append(digest)
+        place = self._recognition.place(digest)
+        if place >= 0 and self._met.add_hash(self._recognition.whose(place)):
+            self._same.append(place)
             return True
         self._digest = digest
         return False

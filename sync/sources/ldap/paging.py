@@ -108,9 +108,9 @@ class _Page:
 
     def recognise(self, octets: bytes) -> bool:
         """Count an entry that is recognised."""
-        known = self._recognise is not None and self._recognise(octets)
-        if known:
-            if not self.entries:
-                self.first = dn_of(octets)
-            self.entries += 1
-        return known
+        if self._recognise is None or not self._recognise(octets):
+            return False
+        if not self.entries:
+            self.first = dn_of(octets)
+        self.entries += 1
+        return True

@@ -26,7 +26,7 @@ class Recognition:
         index: GroupIndex | None,
         nesting: Nesting | None,
     ) -> None:
-        self.whose = familiar.whose
+        self.place, self.whose = familiar.place, familiar.whose
         self._index = index if index and index.by_place else None
         emails = [name for name, _ in dialect.emails]
         words = (dialect.vendor.name, dialect.id, dialect.username, dialect.name, emails, dialect.groups, dialect.group_search)

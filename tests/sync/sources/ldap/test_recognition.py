@@ -31,6 +31,7 @@ class Remembering:
         digests = Digests(salt, len(self.known))
         for digest, person in self.known.items():
             digests.add(digest, person.external_id)
+        known = {digests.place(digest): digest for digest in self.known}
         staged: dict[str, tuple[bytes, Person]] = {}
         refused: list[Refused] = []
         same: list[bytes] = []
@@ -38,7 +39,7 @@ class Remembering:
             for page in reading.full(digests):
                 for digest, person in zip(page.digests or [b""] * len(page.persons), page.persons, strict=True):
                     staged[person.external_id] = (digest, person)
-                same += page.same
+                same += [known[place] for place in page.same]
                 refused += page.refused
             proof = reading.proof()
         assert len(set(same)) == len(same), "somebody recognised twice"
