@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -56,7 +57,9 @@ def main() -> None:
 
     configure_logs(prefixed=True)
     if is_handed():
-        sys.exit(_perform(sys.argv[-1]))
+        status = _perform(sys.argv[-1])
+        gc.freeze()  # as in the command: Python's last collection would look through all that was imported
+        sys.exit(status)
     from daemon.command import main as run_command
 
     run_command()

@@ -19,7 +19,7 @@ from sync.address import normalise
 from sync.directory import Dropped, Listed, Refused
 from sync.errors import Conflict, NotFound, SourceUnavailable
 from sync.settings import Policy
-from sync.store import reverting, runs, sources
+from sync.store import keychanges, people, recognising, reverting, runs, sources
 from tests.sync.world import World
 
 PEOPLE = [f"p{number}" for number in range(5)]
@@ -48,6 +48,8 @@ steps = st.one_of(
     ),
     st.tuples(st.just("decide"), st.booleans()),
     st.tuples(st.just("revert"), st.integers(0, 3)),
+    st.tuples(st.just("key"), st.integers(0, 9), st.sampled_from(["on", "off", "ending", "deleted"])),
+    st.tuples(st.just("block"), uid, st.booleans()),
     *[st.tuples(st.just("sync"), st.booleans(), st.sampled_from(["full", "full", "incremental"]))] * 8,
 )
 
@@ -71,11 +73,12 @@ class Pair:
         return f"u{next(self._ids[self.current]):04}"
 
     def take(self, step: Step) -> None:
-        """Let it happen in both, and compare what came of it."""
+        """Let it happen in both, and compare what came of it. Time passes, for runs of one moment are in no order."""
         ends = []
         for number, world in enumerate(self.worlds):
             self.current = number
             ends.append(getattr(self, "_" + step[0])(world, *step[1:]))
+            world.clock.forward(seconds=1)
         assert ends[0] == ends[1], step
         assert story(self.worlds[0]) == story(self.worlds[1]), step
 
@@ -143,9 +146,28 @@ class Pair:
             reverting.revert(world.store, done[place % len(done)].id if done else "none-yet", reverting.Asked("cli:admin", "cli", False))
         sources.resume(world.store, "corp", "cli:admin")
 
+    def _key(self, world: World, place: int, what: str) -> None:
+        """An admin switches, ends or deletes a key."""
+        query = 'select k.id from virtual_key k join "user" u on u.id = k.user_id where k.deleted_at is null'
+        with world.store.read() as connection:
+            keys = connection.execute(text(f"{query} order by u.external_id, k.policy, k.created_at")).scalars().all()
+        if not keys:
+            return
+        key, stamp = keys[place % len(keys)], keychanges.Stamp("cli:admin")
+        if what == "deleted":
+            keychanges.delete(world.store, key, stamp)
+        elif what == "ending":
+            keychanges.change(world.store, key, keychanges.Wanted(expires_at=world.clock.now + 20 * 86_400_000), stamp)
+        else:
+            keychanges.change(world.store, key, keychanges.Wanted(is_active=what == "on"), stamp)
+
+    def _block(self, world: World, one: str, blocked: bool) -> None:
+        found = world.lookup(f"a{one[1:]}@corp.example")
+        if found.user_id:
+            (people.block if blocked else people.unblock)(world.store, found.user_id, "cli:admin")
+
     def _sync(self, world: World, dry: bool, mode: str) -> object:
         ended = world.sync_any(mode=mode, dry_run=dry)
-        world.clock.forward(seconds=1)
         log = sorted(json.dumps(_without_ids(msgspec.to_builtins(change)), sort_keys=True) for change in world.changes(ended))
         return ended.state, ended.mode, ended.complete, ended.entries, ended.counts, ended.error and ended.error.code, log
 
@@ -180,12 +202,68 @@ def test_recognising_changes_nothing_but_the_time_it_takes(monkeypatch: pytest.M
         pair = Pair(Path(folder))
         monkeypatch.setattr("sync.run.new_user_id", pair.new_user_id)
         monkeypatch.setattr("sync.intake.SAMPLE", 1)
-        people = [("write", one, [f"a{number}@corp.example"], True, ("ai",)) for number, one in enumerate(PEOPLE[:4])]
+        everybody = [("write", one, [f"a{number}@corp.example"], True, ("ai",)) for number, one in enumerate(PEOPLE[:4])]
         end = [("show",), ("sync", False, "full"), ("decide", True), ("sync", False, "full"), ("sync", False, "full")]
-        for step in (*people, *history, *end):
+        for step in (*everybody, *history, *end):
             pair.take(step)
         for world in pair.worlds:
             world.store.close()
+
+
+def test_a_run_that_finds_nothing_new_compares_nobody_and_writes_no_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second full read of the same people makes no plan for anybody, seals nothing, and touches no user, address, group or key."""
+    world.policies = (Policy("all"), Policy("ai", groups=("ai",), expires_after=90 * 86_400))
+    world.declare()
+    world.people(30)
+    for number in range(10):
+        world.directory.change(f"id-p{number}", groups=("ai",))
+    world.directory.change("id-p20", emails=(), enabled=False)
+    world.directory.change("id-p21", dropped=(Dropped("mail", "bad", "is bad"), Dropped("mail", "worse", "is bad")))
+    world.sync()
+    world.clock.forward(days=1)
+    tables = ("user", "claim", "membership", "directory_group", "virtual_key")
+    on_server = world.store.engine.dialect.name == "postgresql"
+    if not on_server:  # PostgreSQL marks each row with the transaction that wrote it
+        with world.store.write() as connection:
+            for table, event in itertools.product(tables, ("insert", "update", "delete")):
+                connection.exec_driver_sql(
+                    f"create trigger no_{event}_{table} before {event} on \"{table}\" begin select raise(abort, 'touched'); end"
+                )
+
+    def rows() -> list[object]:
+        mark = "xmin::text, t.*" if on_server else "*"
+        with world.store.read() as connection:
+            return [sorted(map(repr, connection.execute(text(f'select {mark} from "{table}" t')))) for table in tables]
+
+    def nobody(*whoever: object) -> None:
+        raise AssertionError("everybody is compared")
+
+    monkeypatch.setattr("sync.weigh.known_users", nobody)
+    monkeypatch.setattr("sync.sealing.Sealer._sealed", nobody)
+    before = rows()
+    counts = world.sync().counts
+    assert {kind: count for kind, count in counts.items() if count} == {"unchanged": 30, "refused": 2}
+    assert rows() == before
+
+
+def test_when_users_and_digests_do_not_match_everybody_is_compared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of what entries are recognised by, nobody is left out by mistake."""
+    world.people(6)
+    world.sync()
+    left_out = recognising.leave_out
+    outcomes = []
+
+    def after_a_change(*facts: Any) -> int | None:
+        digest = facts[0].execute(text("select entry_digest from \"user\" where external_id = 'id-p3'")).scalar_one()
+        change = text("update \"user\" set entry_digest = :digest where external_id = 'id-p3'")
+        facts[0].execute(change, {"digest": None})
+        outcomes.append(left_out(*facts))
+        facts[0].execute(change, {"digest": digest})
+        return outcomes[-1]
+
+    monkeypatch.setattr(recognising, "leave_out", after_a_change)
+    assert world.sync().counts["unchanged"] == 6
+    assert outcomes == [None]
 
 
 def test_whose_loss_is_withheld_is_weighed_in_every_run(world: World) -> None:
