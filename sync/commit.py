@@ -118,6 +118,8 @@ class Commit:
         return [(one.matched, one.user_id) for one, loss in mine if loss not in withheld and (not one.costs or loss in losses)]
 
     def _removals(self, missing: list[str], users: dict[str, Kept]) -> None:
+        if not missing:
+            return  # whose time has come is sought among all users
         self._keeper.still_missing(missing)
         ripe = kept.ripe_for_removal(self._connection, self._source.name, self._now - self._source.guard.grace * 1000)
         gone = [user_id for user_id in missing if user_id in ripe]

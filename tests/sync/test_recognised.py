@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from sync.address import normalise
+from sync.digests import Digests
 from sync.directory import Dropped, Listed, Refused
 from sync.errors import Conflict, NotFound, SourceUnavailable
+from sync.ids import hash_of
 from sync.settings import Policy
 from sync.store import keychanges, people, recognising, reverting, runs, sources
 from tests.sync.world import World
@@ -244,6 +246,21 @@ def test_a_run_that_finds_nothing_new_compares_nobody_and_writes_no_row(world: W
     counts = world.sync().counts
     assert {kind: count for kind, count in counts.items() if count} == {"unchanged": 30, "refused": 2}
     assert rows() == before
+
+
+@given(st.sets(st.binary(min_size=16, max_size=16) | st.integers(0, 255).map(lambda last: b"at one place" + bytes([0, 0, 0, last]))), st.data())
+def test_what_was_met_and_what_was_not_are_all_that_is_known(known: set[bytes], data: st.DataObject) -> None:
+    """Digests are found at places of their own, also where many would stand at the same one, and none is lost between met and not met."""
+    digests = Digests(b"", len(known))
+    for digest in known:
+        digests.add(digest, digest.hex())
+    taken = {digest for digest in known if digest[:8] != bytes(8)}  # 0 means that nothing stands there
+    shown = {digest for digest in taken if data.draw(st.booleans())}
+    digests.meet(digests.place(digest) for digest in shown)
+    assert (digests.count, digests.met_count) == (len(taken), len(shown))
+    assert set(digests.unmet()) == taken - shown
+    assert all(digests.met(digest) == (digest in shown) for digest in known)
+    assert all(digests.whose(digests.place(digest)) == hash_of(digest.hex()) for digest in taken)
 
 
 def test_when_users_and_digests_do_not_match_everybody_is_compared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
