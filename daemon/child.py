@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import logging
 import os
 import signal
@@ -11,6 +10,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+
+from daemon import garbage
 
 PARENT = "ROSTERD_PARENT"
 """Environment: the process id that a child must not outlive."""
@@ -49,6 +50,7 @@ def main() -> None:
     """Run the `rosterd` command as a child of the daemon. SIGTERM unwinds it, so that a run records why it ended."""
     die_with_parent()
     give_way()
+    garbage.look_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the daemon decides
     signal.signal(signal.SIGTERM, _leave)
     # Imported now: the process is tied, and what is heavy comes after.
@@ -58,7 +60,7 @@ def main() -> None:
     configure_logs(prefixed=True)
     if is_handed():
         status = _perform(sys.argv[-1])
-        gc.freeze()  # as in the command: Python's last collection would look through all that was imported
+        garbage.look_no_more()
         sys.exit(status)
     from daemon.command import main as run_command
 

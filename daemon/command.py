@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import NoReturn
 
 import click
 
+from daemon import garbage
 from daemon.commands.options import takes_config
 from daemon.printing import safe_lines, warn
 from sync.errors import RosterError
@@ -86,11 +86,12 @@ def rosterd() -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process with the exit status that says how it went."""
+    garbage.look_seldom()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows no umlaut is no reason to fail
     status = run()
-    gc.freeze()  # else Python's last collection looks through all that was imported: a seventh of a short command's time
+    garbage.look_no_more()
     sys.exit(status)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 import time
@@ -10,6 +9,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from daemon import garbage
 from daemon.commands.opening import Opened
 from daemon.commands.progress import Watcher
 from sync.errors import Conflict
@@ -27,8 +27,6 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at a run that another process carries out."""
 
 DONE, BUG, HELD, FAILED, STORE, REFUSED, CONFIGURATION = 0, 1, 3, 4, 5, 6, 78
-_SELDOM = (50_000, 50, 50)
-"""How seldom this process looks for circles of garbage: a run makes millions of small values and hardly a circle, and looking took a tenth of it."""
 _WORST_FIRST = (BUG, CONFIGURATION, STORE, FAILED, REFUSED, HELD, DONE)
 _STATUS_OF_STATE = {"succeeded": DONE, "held": HELD, "failed": FAILED}
 _STATUS_OF_ERROR = {"bug": BUG, "config_invalid": CONFIGURATION, "store_unavailable": STORE, "store_too_new": STORE}
@@ -36,7 +34,7 @@ _STATUS_OF_ERROR = {"bug": BUG, "config_invalid": CONFIGURATION, "store_unavaila
 
 def perform_here(opened: Opened, vault: Vault, source: SourceSettings, run_id: str, watcher: Watcher) -> RunView:
     """Perform a waiting run in this process; return it, still waiting if another process syncs the source now."""
-    gc.set_threshold(*_SELDOM)
+    garbage.look_seldom()
     config = opened.config
     setting = RunSetting(
         opened.store, vault, source, config.policies, partial(open_source, snapshot=opened.store.read), partial(normalise_group, source.kind),

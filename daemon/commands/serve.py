@@ -7,6 +7,7 @@ import logging
 
 import click
 
+from daemon import garbage
 from daemon.commands.opening import become_owner
 from daemon.commands.options import config_path, takes_config
 from sync.errors import RosterError
@@ -27,6 +28,7 @@ def serve() -> int:
     from daemon.logs import configure_logs
     from daemon.serve import serve as run
 
+    garbage.look_as_usual()
     path = config_path()
     become_owner(path)
     configure_logs()
