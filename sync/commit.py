@@ -15,10 +15,13 @@ from sync.store import cursors, events, holds, images, issuing, kept, recognisin
 from sync.store.engine import Connection
 from sync.store.holders import Contested, settle
 from sync.store.keeping import Keeper, Keeping
+from sync.store.newcomers import release_rivalled, welcome
 from sync.store.outcome import ChangeLog
 from sync.store.staging import Staging, Verdicted
-from sync.user import Kept, UserPlan
+from sync.user import Kept, Newcomer, UserPlan
 from sync.weigh import Picture
+
+_ISSUED = "policy {}"
 
 
 class Frame(NamedTuple):
@@ -49,7 +52,8 @@ class Commit:
         self._log.flush(self._connection)
 
     def _people(self) -> None:
-        for batch in self._staging.verdicts(self._connection):
+        for staged in self._staging.verdicts(self._connection):
+            batch = self._welcome(staged)
             before = kept.load(self._connection, [one.user_id for one in batch if one.known])
             self._switch_off(batch, before)
             keepings = []
@@ -68,6 +72,21 @@ class Commit:
             self._tick()
         recognising.keep_digests(self._connection)
 
+    def _welcome(self, batch: Sequence[Verdicted]) -> list[Verdicted]:
+        """Write who is new and was taken whole; return the others."""
+        newcomers, others = list[Newcomer](), list[Verdicted]()
+        for one in batch:
+            person = one.person
+            if one.known or person.bare or person.dropped:
+                others.append(one)
+                continue
+            emails, primary, after = plan.introduce(person)
+            newcomers.append(Newcomer(one.user_id, person, emails, primary, after, one.fingerprint, one.digest))
+            email = emails[primary].spelt if emails else ""
+            self._log.add("added", user_id=one.user_id, external_id=person.external_id, email=email, after=after)
+        welcome(self._connection, self._keeper, newcomers, self._source.name, self._now)
+        return others
+
     def _switch_off(self, batch: Sequence[Verdicted], before: dict[str, Kept]) -> None:
         """Leave off the keys of those who come back after too long, while the store still says since when they were away."""
         back = [one.user_id for one in batch if one.known and one.person.is_active(self._now) and not before[one.user_id].is_active(self._now)]
@@ -80,7 +99,7 @@ class Commit:
         email = next((claim.spelt for claim in new.claims if claim.is_primary), old.email if old else "")
         for kind in new.kinds:
             differs = kind in ("added", "changed")
-            before = new.before if differs else {"state": old.state if old else None}
+            before = (new.before if old else None) if differs else {"state": old.state if old else None}
             after = new.after if differs else {"state": new.state}
             self._log.add(kind, user_id=new.user_id, external_id=new.external_id, email=email, before=before, after=after)
         if not new.kinds:
@@ -130,6 +149,7 @@ class Commit:
         self._tell_of_people("user.removed", gone)
 
     def _addresses(self, *, everybody: bool) -> None:
+        release_rivalled(self._connection)
         contested: list[Contested] = list(settle(self._connection, self._now, self._keeper.back))
         self._keeper.refresh_emails()
         cursors.look_again(self._connection, self._keeper.gained(everybody=everybody))
@@ -144,8 +164,13 @@ class Commit:
 
     def _keys(self, rules: Sequence[Rule]) -> None:
         source = self._source.name
+        issued = issuing.issue_staged(self._connection, source, self._now)
+        if issued and self._log.writes_at_once:
+            self._log.count_keys(issued)
+            issuing.record_given(self._connection, self._run_id, [rule.name for rule in rules], _ISSUED, self._now)
+            issued = 0
         for kind, given, reason in (
-            ("key.issued", issuing.issue_staged(self._connection, source, self._now), "policy {}"),
+            ("key.issued", issuing.given(self._connection) if issued else (), _ISSUED),
             ("key.renewed", issuing.renew_staged(self._connection, self._now), "renewed before it expires: policy {}"),
             (
                 "key.enabled",
@@ -154,10 +179,10 @@ class Commit:
             ),
         ):
             for batch in kept.batches(given):
-                for issued in batch:
-                    self._log_key(kind, issued, reason.format(issued.policy))
+                for one in batch:
+                    self._log_key(kind, one, reason.format(one.policy))
                 self._log.flush(self._connection)
-                self._tell(kind, ((issued.user_id, issued.key_id) for issued in batch))
+                self._tell(kind, ((one.user_id, one.key_id) for one in batch))
         withheld = self._picture.ruling.withheld
         stopping = [row for row in self._picture.leaving if Loss(row[1], "key") not in withheld]
         issuing.disable(self._connection, [key_id for key_id, _, _ in stopping], self._now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -83,6 +83,26 @@ def compare(kept: Kept | None, person: Person, *, user_id: str, now: int, withhe
         loses_last_address=bool(living(was.claims)) and not living(claims),
         stated_disable=was.is_active(now) and not after.is_active(now),
     )
+
+
+def introduce(person: Person) -> tuple[tuple[Listed, ...], int, dict[str, Any]]:
+    """Return (addresses, each once; which of them is the primary one; what is new) of somebody whom nobody knew, read whole: what `compare` finds
+    about them, in a fifth of its time, for a first sync has nobody else."""
+    emails = person.emails
+    primary = 0
+    if len(emails) > 1:
+        first = {email.matched: email for email in reversed(emails)}
+        if len(first) < len(emails):
+            emails = tuple(email for email in emails if first[email.matched] is email)
+        primary = next((place for place, email in enumerate(emails) if email.marked), 0)
+    after: dict[str, Any] = {name: value for name in ("place", "username", "name") if (value := getattr(person, name))}
+    if person.expires_at is not None:
+        after["expires_at"] = person.expires_at
+    if emails:
+        after["emails"] = [emails[primary].spelt, *(email.spelt for place, email in enumerate(emails) if place != primary)]
+    if person.groups:
+        after["groups"] = sorted(set(person.groups))
+    return emails, primary, after
 
 
 def _emails(was: Kept, person: Person, keep: bool) -> tuple[Listed, ...]:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from sync.directory import Listed, Person
+
 
 class Known(NamedTuple):
     """The little that the merge needs of every user of a source. `unproven` = marked so by an earlier run; `digest` = by what the entry is
@@ -82,6 +84,19 @@ class UserPlan(msgspec.Struct, frozen=True):
     after: dict[str, Any]
     loses_last_address: bool
     stated_disable: bool
+
+
+class Newcomer(NamedTuple):
+    """Somebody new: the person, their addresses, each once, which of these is the primary one, what the change log says of them, and by what
+    they are compared and recognised next time."""
+
+    user_id: str
+    person: Person
+    emails: tuple[Listed, ...]
+    primary: int
+    after: dict[str, Any]
+    fingerprint: bytes
+    digest: bytes | None
 
 
 def living(claims: Iterable[KeptClaim]) -> list[KeptClaim]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sync.settings import Secret, StoreSettings
 from sync.store import migrations
 
-__all__ = ["Connection", "Store", "many", "open_store", "streamed"]
+__all__ = ["Connection", "Store", "insert", "many", "open_store", "streamed"]
 
 STREAM = 1000
 """Rows that are fetched at a time where there may be as many as a directory has people."""
@@ -99,8 +100,19 @@ class Store:
 
 def many(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Run a statement with `:name` parameters once for each row, past SQLAlchemy's work per row (three quarters of the time)."""
-    if rows:
+    if rows and connection.dialect.name == "sqlite":
+        by_place, in_order = _by_place(statement)
+        connection.exec_driver_sql(by_place, list(map(in_order, rows)))
+    elif rows:
         connection.exec_driver_sql(native(connection.dialect.name, statement), list(rows))
+
+
+def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows whose values stand in the order of `columns`: the shortest way for as many as a directory has people."""
+    if rows:
+        place = "?" if connection.dialect.name == "sqlite" else "%s"
+        places = ", ".join([place] * len(columns))
+        connection.exec_driver_sql(f'insert into "{table}" ({", ".join(columns)}) values ({places})', list(rows))
 
 
 def streamed(connection: Connection, query: str, facts: Mapping[str, Any] | None = None) -> Iterator[Any]:
@@ -121,6 +133,17 @@ def know_sizes(connection: Connection, tables: Iterable[str]) -> None:
 def native(dialect: str, statement: str) -> str:
     """Return a statement with `:name` parameters as the database's driver wants it."""
     return statement if dialect == "sqlite" else _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
+
+
+@lru_cache(maxsize=512)
+def _by_place(statement: str) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
+    """Return a statement for SQLite with its parameters by place, and what puts a row in their order: by name, each of them is sought in each row
+    (a third of the time)."""
+    names = _PARAMETER.findall(statement)
+    by_place = _PARAMETER.sub("?", statement)
+    if len(names) == 1:
+        return by_place, lambda row: (row[names[0]],)
+    return by_place, itemgetter(*names) if names else lambda row: ()
 
 
 _PARAMETER = re.compile(r"(?<![:\w']):([a-z_]\w*)")

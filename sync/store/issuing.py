@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, String, bindparam, text
 
 from sync.store.engine import many, streamed
@@ -38,10 +39,8 @@ _DUE = (
     " where not k.renews and u.state = 'active' and u.email <> ''"
     " and not exists (select 1 from virtual_key v where v.user_id = u.id and v.policy = k.policy)"
 )
-_GIVEN = (
-    "select u.id, u.external_id, u.email, k.policy, k.policy, k.id from staged_key k"
-    ' join virtual_key v on v.id = k.id join "user" u on u.id = v.user_id where not k.renews'
-)
+_GIVEN_FROM = 'from staged_key k join virtual_key v on v.id = k.id join "user" u on u.id = v.user_id where not k.renews'
+_GIVEN = f"select u.id, u.external_id, u.email, k.policy, k.policy, k.id {_GIVEN_FROM}"
 _RENEWED = (
     'from staged_key s cross join virtual_key v cross join "user" u'
     " where v.id = s.id and u.id = v.user_id and s.renews and u.state = 'active' and u.email <> '' and v.enabled"
@@ -58,17 +57,38 @@ _REPLACE = "update virtual_key set sealed = :sealed, digest = :digest, expires_a
 _SWITCH_OFF = f"update virtual_key set enabled = false, disabled_by = '{BY_LONG_AWAY}', disabled_at = :now, policy = null where id = :id"
 
 
-def issue_staged(connection: Connection, source: str, now: int) -> Iterator[Issued]:
-    """Give every staged key to its owner, if the owner is active and holds an address; return who got which, as a stream: they may be all
-    the people of a directory."""
-    connection.execute(
+def issue_staged(connection: Connection, source: str, now: int) -> int:
+    """Give every staged key to its owner, if the owner is active and holds an address; return how many were given."""
+    given = connection.execute(
         text(
             "insert into virtual_key (id, user_id, name, policy, origin, sealed, digest, enabled, expires_at, created_at, created_by)"
             f" select k.id, u.id, k.policy, k.policy, 'issued', k.sealed, k.digest, true, k.expires_at, :now, '{BY}' {_DUE}"
         ),
         {"source": source, "now": now},
     )
+    return int(given.rowcount)
+
+
+def given(connection: Connection) -> Iterator[Issued]:
+    """Yield who got which of the staged keys, as a stream: they may be all the people of a directory."""
     return (Issued(*row) for row in streamed(connection, _GIVEN))
+
+
+def record_given(connection: Connection, run_id: str, policies: Iterable[str], reason: str, now: int) -> None:
+    """Write what a run's change log and the outbox say of the keys that were just given, without their leaving the database: what `Commit` writes
+    of other keys, one by one. `reason` has a place for the name of the policy."""
+    json = "cast({} as json)" if connection.dialect.name == "postgresql" else "{}"
+    told = json.format(":before_id || k.id || :after_id")
+    changes = text(
+        "insert into change (run_id, kind, user_id, external_id, email, after, reason)"
+        f" select :run, 'key_issued', u.id, u.external_id, u.email, {told}, :reason {_GIVEN_FROM} and k.policy = :policy"
+    )
+    for policy in policies:
+        before_id, after_id = msgspec.json.encode({"name": policy, "key_id": "?", "event": "key.issued"}).decode().rsplit("?", 1)
+        facts = {"run": run_id, "before_id": before_id, "after_id": after_id, "reason": reason.format(policy), "policy": policy}
+        connection.execute(changes, facts)
+    events = f"insert into event (at, kind, by, run_id, user_id, key_id) select :now, 'key.issued', '{BY}', :run, u.id, k.id {_GIVEN_FROM}"
+    connection.execute(text(events), {"now": now, "run": run_id})
 
 
 def renew_staged(connection: Connection, now: int) -> list[Issued]:

@@ -109,13 +109,13 @@ class Keeper:
         )
         self.touch_claims(user_ids)
         self._each("update claim set held = false where user_id = :id", user_ids)
-        self._touch((), user_ids)
+        self.touch((), user_ids)
 
     def release(self, addresses: Iterable[tuple[str, str]]) -> None:
         """End the quarantine of these (matched, user id), but for those listed again meanwhile."""
         rows = [{"matched": matched, "user_id": user_id} for matched, user_id in addresses]
         self._run(f"{_DELETE_CLAIM} and dropped_at is not null", rows)
-        self._touch((row["matched"] for row in rows), (row["user_id"] for row in rows))
+        self.touch((row["matched"] for row in rows), (row["user_id"] for row in rows))
 
     def refresh_emails(self) -> None:
         """Make `email` of every touched user an address the user holds."""
@@ -157,19 +157,19 @@ class Keeper:
                 users.add(one.plan.user_id)
         for statement, rows in ((_DELETE_CLAIM, deletes), (_UPDATE_CLAIM, updates), (_INSERT_CLAIM, inserts)):
             self._run(statement, rows)
-        self._touch(addresses, users)
+        self.touch(addresses, users)
 
     def _memberships(self, batch: Sequence[Keeping]) -> None:
         left: list[dict[str, Any]] = []
         joined: list[dict[str, Any]] = []
         for one in batch:
             old = one.kept.groups if one.kept else frozenset()
-            left += [{"user_id": one.plan.user_id, "group_id": self._group(group)} for group in old - one.plan.groups]
-            joined += [{"user_id": one.plan.user_id, "group_id": self._group(group)} for group in one.plan.groups - old]
+            left += [{"user_id": one.plan.user_id, "group_id": self.group(group)} for group in old - one.plan.groups]
+            joined += [{"user_id": one.plan.user_id, "group_id": self.group(group)} for group in one.plan.groups - old]
         self._run("delete from membership where user_id = :user_id and group_id = :group_id", left)
         self._run("insert into membership (user_id, group_id) values (:user_id, :group_id)", joined)
 
-    def _group(self, external_id: str) -> int:
+    def group(self, external_id: str) -> int:
         """Return the row id of a group, made at first sight."""
         if not self._group_ids:
             rows = self._connection.execute(text("select external_id, id from directory_group where source = :s"), {"s": self._source})
@@ -185,7 +185,8 @@ class Keeper:
         """Let every address that these users claim be decided again."""
         self._each("insert into touched (matched) select matched from claim where user_id = :id on conflict do nothing", user_ids)
 
-    def _touch(self, addresses: Iterable[str], users: Iterable[str]) -> None:
+    def touch(self, addresses: Iterable[str], users: Iterable[str]) -> None:
+        """Let these addresses be decided again, and the `email` of these users follow."""
         for table, column, values in (("touched", "matched", addresses), ("touched_user", "user_id", users)):
             rows = [{column: value} for value in sorted(set(values))]
             self._run(f"insert into {table} ({column}) values (:{column}) on conflict do nothing", rows)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, text
 
 from sync.settings import SourceSettings
-from sync.store.engine import many
+from sync.store.engine import insert
 from sync.store.lease import Lease, release
 from sync.store.views import COUNTS
 
 _encode = msgspec.json.encode
-_INSERT = (
-    "insert into change (run_id, kind, user_id, external_id, email, before, after, reason, evidence)"
-    " values (:run_id, :kind, :user_id, :external_id, :email, :before, :after, :reason, :evidence)"
-)
+COLUMNS = ("run_id", "kind", "user_id", "external_id", "email", "before", "after", "reason", "evidence")
 BATCH = 1000
 
 
@@ -28,7 +25,7 @@ class ChangeLog:
         self.counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
         self._run_id = run_id
         self._dry_run = dry_run
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[tuple[str | None, ...]] = []
 
     def add(
         self,
@@ -44,25 +41,23 @@ class ChangeLog:
     ) -> None:
         """Record one change; `kind` is one of the counts in the singular."""
         self.counts[_PLURAL.get(kind, kind)] += 1
-        self._rows.append(
-            {
-                "run_id": self._run_id,
-                "kind": kind,
-                "user_id": user_id,
-                "external_id": external_id,
-                "email": email or None,
-                "before": _encode(before).decode() if before else None,
-                "after": _encode(after).decode() if after else None,
-                "reason": reason,
-                "evidence": evidence,
-            }
-        )
+        told_before, told_after = (_encode(one).decode() if one else None for one in (before, after))
+        self._rows.append((self._run_id, kind, user_id, external_id, email or None, told_before, told_after, reason, evidence))
 
     def flush(self, connection: Connection, *, rest: bool = False) -> None:
         """Write what has gathered; a dry run writes only when `rest` says that the real transaction is over."""
         if self._rows and (rest or (not self._dry_run and len(self._rows) >= BATCH)):
-            many(connection, _INSERT, self._rows)
+            insert(connection, "change", COLUMNS, self._rows)
             self._rows = []
+
+    @property
+    def writes_at_once(self) -> bool:
+        """Tell whether what is recorded stands in the database at once: a dry run's would be rolled back."""
+        return not self._dry_run
+
+    def count_keys(self, issued: int) -> None:
+        """Count keys whose changes were written otherwise."""
+        self.counts["keys_issued"] += issued
 
     @property
     def pending(self) -> bool:

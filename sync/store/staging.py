@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, MetaData, Table, Text, bindparam, text
 
 from sync.directory import Person
 from sync.store import issuing
-from sync.store.engine import Store, know_sizes, many, streamed
+from sync.store.engine import Store, insert, know_sizes, many, streamed
 from sync.store.kept import batches
 from sync.store.temporary import make_empty
 from sync.user import Known, Seen
@@ -32,6 +33,7 @@ Table(
     Column("external_id", Text, primary_key=True),
     Column("policy", Text, primary_key=True),
     prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
 )
 Table(
     "verdict",
@@ -40,11 +42,12 @@ Table(
     Column("user_id", Text, nullable=False),
     Column("known", Boolean, nullable=False),
     prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
 )
 Table(
     "staged_key",
     _temporary,
-    Column("id", Text, primary_key=True),
+    Column("id", Text, nullable=False),
     Column("external_id", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
@@ -68,11 +71,8 @@ _STAGE = (
     " fingerprint = excluded.fingerprint, active = excluded.active, bare = excluded.bare, person = excluded.person, digest = excluded.digest"
 )
 _WANT = "insert into staged_policy (external_id, policy) values (:external_id, :policy) on conflict do nothing"
-_NOTE = "insert into verdict (external_id, user_id, known) values (:external_id, :user_id, :known)"
-_STAGE_KEY = (
-    "insert into staged_key (id, external_id, policy, sealed, digest, expires_at, renews)"
-    " values (:id, :external_id, :policy, :sealed, :digest, :expires_at, :renews)"
-)
+_VERDICT = ("external_id", "user_id", "known")
+_KEY = ("id", "external_id", "policy", "sealed", "digest", "expires_at", "renews")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Person).decode
@@ -92,7 +92,7 @@ class StagedPerson(msgspec.Struct):
     digest: bytes | None = None
 
 
-class StagedKey(msgspec.Struct):
+class StagedKey(NamedTuple):
     """A sealed key ready for whoever turns out to be entitled to it in the commit; `renews` = the next value of the key that has this id."""
 
     id: str
@@ -152,7 +152,7 @@ class Staging:
 
     def note(self, connection: Connection, verdicts: Sequence[tuple[str, str, bool]]) -> None:
         """Remember who is to be compared in full: (external id, user id, known)."""
-        many(connection, _NOTE, [{"external_id": e, "user_id": u, "known": k} for e, u, k in verdicts])
+        insert(connection, "verdict", _VERDICT, verdicts)
 
     def verdicts(self, connection: Connection, *, known: bool = False) -> Iterator[list[Verdicted]]:
         """Yield everybody noted, in batches; with `known` only those who are not new."""
@@ -182,7 +182,7 @@ class Staging:
             "select p.external_id, coalesce(u.id, v.user_id), p.policy from staged_policy p join staged s on s.external_id = p.external_id"
             ' left join "user" u on u.source = :source and u.external_id = p.external_id left join verdict v on v.external_id = p.external_id'
             " left join virtual_key k on k.user_id = u.id and k.policy = p.policy where s.active and (k.id is null"
-            f" or (k.deleted_at is null and {issuing.LONG_AWAY}))"
+            f" or (k.deleted_at is null and {issuing.LONG_AWAY})) order by p.external_id, p.policy"  # as users' ids are: their keys' follow them
         )
         for row in streamed(connection, query, {"source": source, "away_before": away_before}):
             yield row[0], row[1], row[2]
@@ -202,7 +202,7 @@ class Staging:
         """Stage sealed keys."""
         if keys:
             with self._store.read(on=self._connection) as connection:
-                many(connection, _STAGE_KEY, [msgspec.structs.asdict(key) for key in keys])
+                insert(connection, "staged_key", _KEY, keys)
 
 
 _KNOWN = (
