@@ -15,7 +15,7 @@ from sync.store import cursors, events, holds, images, issuing, kept, recognisin
 from sync.store.engine import Connection
 from sync.store.holders import Contested, settle
 from sync.store.keeping import Keeper, Keeping
-from sync.store.newcomers import release_rivalled, welcome
+from sync.store.newcomers import Welcome
 from sync.store.outcome import ChangeLog
 from sync.store.staging import Staging, Verdicted
 from sync.user import Kept, Newcomer, UserPlan
@@ -41,6 +41,7 @@ class Commit:
         self._connection, self._staging, self._picture, self._log = connection, staging, picture, log
         self._source, self._run_id, self._now, self._away_before, self._tick = frame
         self._keeper = Keeper(connection, self._source.name, self._now)
+        self._newcomers = Welcome(connection, self._keeper, self._source.name, self._now)
 
     def apply(self, rules: Sequence[Rule], *, complete: bool, everybody: bool) -> None:
         """Write people, departures, addresses and keys, in that order: keys go to who holds an address in the end."""
@@ -70,6 +71,7 @@ class Commit:
             self._keeper.keep(keepings)
             self._log.flush(self._connection)
             self._tick()
+        self._newcomers.claim()
         recognising.keep_digests(self._connection)
 
     def _welcome(self, batch: Sequence[Verdicted]) -> list[Verdicted]:
@@ -84,7 +86,7 @@ class Commit:
             newcomers.append(Newcomer(one.user_id, person, emails, primary, after, one.fingerprint, one.digest))
             email = emails[primary].spelt if emails else ""
             self._log.add("added", user_id=one.user_id, external_id=person.external_id, email=email, after=after)
-        welcome(self._connection, self._keeper, newcomers, self._source.name, self._now)
+        self._newcomers.write(newcomers)
         return others
 
     def _switch_off(self, batch: Sequence[Verdicted], before: dict[str, Kept]) -> None:
@@ -149,7 +151,6 @@ class Commit:
         self._tell_of_people("user.removed", gone)
 
     def _addresses(self, *, everybody: bool) -> None:
-        release_rivalled(self._connection)
         contested: list[Contested] = list(settle(self._connection, self._now, self._keeper.back))
         self._keeper.refresh_emails()
         cursors.look_again(self._connection, self._keeper.gained(everybody=everybody))

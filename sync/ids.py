@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 import uuid
+from collections.abc import Iterator
 
 
 def now_ms() -> int:
@@ -33,6 +34,14 @@ def new_key_id() -> str:
     return _uuid7()
 
 
+def new_ids() -> Iterator[str]:
+    """Yield as many UUIDs that sort by time as are wanted: the system is asked for what is random in them a thousand at a time."""
+    while True:
+        noise = os.urandom(8 * 1024).hex()
+        for at in range(0, len(noise), 16):
+            yield _uuid7(noise[at : at + 16])
+
+
 def new_jti() -> str:
     """Return a random UUID, the `jti` of a token (RFC 7519 section 4.1.7)."""
     return str(uuid.uuid4())
@@ -43,9 +52,9 @@ def hash_of(text: str) -> int:
     return hash(text) & 0xFFFF_FFFF_FFFF_FFFF or 1
 
 
-def _uuid7() -> str:
+def _uuid7(noise: str = "") -> str:
     """48 bits of milliseconds, 12 of the fraction below, 62 at random; the version and variant bits where they belong."""
     millis, rest = divmod(time.time_ns(), 1_000_000)
-    noise = os.urandom(8).hex()
+    noise = noise or os.urandom(8).hex()
     fraction = rest * 4096 // 1_000_000
     return f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{fraction:03x}-{'89ab'[int(noise[0], 16) & 3]}{noise[1:4]}-{noise[4:16]}"

@@ -12,7 +12,7 @@ from sync import guard, weigh
 from sync.commit import Commit, Frame
 from sync.directory import Proof
 from sync.guard import Loss
-from sync.ids import new_user_id
+from sync.ids import new_ids
 from sync.intake import staged
 from sync.policy import Rule, compile_rules
 from sync.sealing import Sealer
@@ -90,7 +90,7 @@ class _Push:
         # Whether anybody at all is in a policy's groups is all that is asked, and no push counts the members of a large group.
         members = {rule.name: sum(found.get(group, 0) is None for group in rule.groups) for rule in self._rules}
         picture = Picture(proof, accepted_facts(connection, source.name), seen_members=members)
-        weigh.compare_all(connection, staging, Comparison(source.name, self._ids, new_user_id), picture)
+        weigh.compare_all(connection, staging, Comparison(source.name, self._ids, new_ids().__next__), picture)
         weigh.find_losses(connection, staging, source, self._rules, now, picture)
         absent = kept.load_all(connection, (known.user_id for known in picture.absent))
         weigh.find_departures(reading, absent, now, picture, trusted=True)

@@ -13,7 +13,7 @@ from sync.approach import Approach
 from sync.commit import Commit, Frame, settle_holds
 from sync.directory import Source
 from sync.errors import RosterError, SourceRefused
-from sync.ids import new_user_id
+from sync.ids import new_ids
 from sync.intake import Intake
 from sync.policy import compile_rules
 from sync.pulse import Pulse
@@ -134,7 +134,7 @@ class _Attempt:
             with self._phase("plan", "plan"), self._store.read(on=connection):
                 left_out = self._intake.leave_out(connection)
                 weigh.compare_all(
-                    connection, staging, Comparison(self._source.name, only_ids, new_user_id, self._intake.recognised, left_out), picture
+                    connection, staging, Comparison(self._source.name, only_ids, new_ids().__next__, self._intake.recognised, left_out), picture
                 )
                 self._approach.note(connection, staging, picture, self._store.now())
                 weigh.find_losses(connection, staging, self._source, self._rules, self._store.now(), picture)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sync.ids import new_key_id
+from sync.ids import new_ids
 from sync.policy import Rule
 from sync.store import kept
 from sync.store.engine import Connection, Store
 from sync.store.staging import StagedKey, Staging
 from sync.vault import Mint, Vault
+
+
+class _Owed(NamedTuple):
+    """A key, or its next value, that somebody is owed by a rule."""
+
+    external_id: str
+    user_id: str
+    rule: Rule
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +45,22 @@ class Sealer:
         with self.store.read(on=connection):
             first = list(staging.entitled(connection, self.source, self.away_before))
             renewals = {rule: self._renewable(connection, staging, rule) for rule in self.rules if rule.expires_after is not None}
-        rules = {rule.name: rule for rule in self.rules}
+        rules, new_id = {rule.name: rule for rule in self.rules}, new_ids()
         for batch in kept.batches(first):
-            staging.add_keys([self._sealed(external_id, user_id, rules[policy]) for external_id, user_id, policy in batch])
+            self._stage(staging, [_Owed(external_id, user_id, rules[policy], next(new_id)) for external_id, user_id, policy in batch])
         for rule, due in renewals.items():
             for expiring in kept.batches(due):
-                staging.add_keys([self._sealed(external_id, user_id, rule, key_id) for external_id, user_id, key_id in expiring])
+                self._stage(staging, [_Owed(external_id, user_id, rule, key_id) for external_id, user_id, key_id in expiring], renew=True)
 
     def _renewable(self, connection: Connection, staging: Staging, rule: Rule) -> list[tuple[str, str, str]]:
         return list(staging.renewable(connection, self.source, rule.name, self.store.now() + rule.renew_before * 1000))
 
-    def _sealed(self, external_id: str, user_id: str, rule: Rule, renews: str = "") -> StagedKey:
-        key_id, vault = renews or new_key_id(), self.vault
-        expires_at = None if rule.expires_after is None else self.store.now() + rule.expires_after * 1000
-        value = self.mint(user_id, key_id, expires_at)
-        return StagedKey(key_id, external_id, rule.name, vault.seal(value, key_id, user_id), vault.digest(value), expires_at, bool(renews))
+    def _stage(self, staging: Staging, owed: Sequence[_Owed], *, renew: bool = False) -> None:
+        now = self.store.now()
+        ends = {rule.name: None if rule.expires_after is None else now + rule.expires_after * 1000 for rule in self.rules}
+        values = [self.mint(user_id, key_id, ends[rule.name]) for _, user_id, rule, key_id in owed]
+        sealed = self.vault.seal_all((value, one.key_id, one.user_id) for value, one in zip(values, owed, strict=True))
+        staging.add_keys([
+            StagedKey(key_id, external_id, rule.name, box, self.vault.digest(value), ends[rule.name], renew)
+            for (external_id, _, rule, key_id), value, box in zip(owed, values, sealed, strict=True)
+        ])  # fmt: skip

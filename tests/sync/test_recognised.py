@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ class Pair:
         self._ids = [itertools.count(), itertools.count()]
         self.current = 0
 
-    def new_user_id(self) -> str:
-        return f"u{next(self._ids[self.current]):04}"
+    def new_ids(self) -> Iterator[str]:
+        return (f"u{number:04}" for number in self._ids[self.current])
 
     def take(self, step: Step) -> None:
         """Let it happen in both, and compare what came of it. Time passes, for runs of one moment are in no order."""
@@ -202,7 +203,7 @@ def test_recognising_changes_nothing_but_the_time_it_takes(monkeypatch: pytest.M
     """Through any history of edits, cut reads, holds, decisions and reverts, both ways give the same store, change logs and counts."""
     with tempfile.TemporaryDirectory() as folder:
         pair = Pair(Path(folder))
-        monkeypatch.setattr("sync.run.new_user_id", pair.new_user_id)
+        monkeypatch.setattr("sync.run.new_ids", pair.new_ids)
         monkeypatch.setattr("sync.intake.SAMPLE", 1)
         everybody = [("write", one, [f"a{number}@corp.example"], True, ("ai",)) for number, one in enumerate(PEOPLE[:4])]
         end = [("show",), ("sync", False, "full"), ("decide", True), ("sync", False, "full"), ("sync", False, "full")]

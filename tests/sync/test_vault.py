@@ -28,6 +28,15 @@ def test_what_is_sealed_opens_for_its_own_row_only() -> None:
             safe.open(sealed, key_id, user_id)
 
 
+def test_many_values_are_sealed_as_one_is() -> None:
+    """Each opens for its own row, and no two have the same nonce."""
+    safe, rows = vault(generate_key_line()), [(mint_value(), f"key{number}", f"user{number}") for number in range(100)]
+    sealed = safe.seal_all(iter(rows))
+    assert [safe.open(one, key_id, user_id) for one, (_, key_id, user_id) in zip(sealed, rows, strict=True)] == [value for value, _, _ in rows]
+    assert len({one[5:17] for one in sealed}) == 100
+    assert safe.seal_all([]) == []
+
+
 def test_a_new_first_line_seals_and_the_old_ones_still_open() -> None:
     """Rotation: put a line on top, everything keeps working, and the digest is found under both."""
     old, new = generate_key_line(), generate_key_line()
