@@ -17,7 +17,7 @@ from sync.store import cursors, kept, recognising
 from sync.store.cursors import Cursor
 from sync.store.engine import Connection, Store
 from sync.store.lease import Progress
-from sync.store.staging import StagedPerson, Staging
+from sync.store.staging import StagedPerson, StagedRow, Staging
 from sync.user import Known
 
 MOST_REFUSED_KEPT = 1000
@@ -160,7 +160,9 @@ class Intake:
 
 def staged(person: Person, rules: Sequence[Rule], now: int, digest: bytes = b"") -> StagedPerson:
     """Return a person as they are staged; `digest` = of their entry."""
-    return StagedPerson(person, plan.fingerprint(person), person.is_active(now), wanted(rules, person.groups), digest or None)
+    octets = plan.encode(person)
+    row = StagedRow(person.external_id, plan.fingerprint_of(octets), person.is_active(now), person.bare, octets, digest or None)
+    return StagedPerson(row, wanted(rules, person.groups))
 
 
 def _normalised(address: str) -> str:

@@ -15,12 +15,18 @@ Verdict = Literal["added", "changed", "unchanged", "absent"]
 MakeId = Callable[[], str]
 """Makes the id of a new user."""
 
-_encoder = msgspec.msgpack.Encoder()
+encode = msgspec.msgpack.Encoder().encode
+"""Returns a person as the octets that a fingerprint is made of; they are staged as these."""
 
 
 def fingerprint(person: Person) -> bytes:
     """Return 16 bytes that differ whenever anything about the person does."""
-    return hashlib.blake2b(_encoder.encode(person), digest_size=16).digest()
+    return fingerprint_of(encode(person))
+
+
+def fingerprint_of(octets: bytes) -> bytes:
+    """Return the fingerprint of the person whom `encode` made these octets of."""
+    return hashlib.blake2b(octets, digest_size=16).digest()
 
 
 def merge(

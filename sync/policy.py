@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -34,10 +34,9 @@ def compile_rules(policies: Iterable[Policy], source: str, normalise_group: Call
     )
 
 
-def wanted(rules: Sequence[Rule], groups: Iterable[str]) -> list[str]:
+def wanted(rules: Sequence[Rule], groups: Collection[str]) -> list[str]:
     """Return the names of the rules that give a key to an active person in `groups`."""
-    have = frozenset(groups)
-    return [rule.name for rule in rules if not rule.groups or have & rule.groups]
+    return [rule.name for rule in rules if not rule.groups or not rule.groups.isdisjoint(groups)]
 
 
 def vanished(rule: Rule, found: dict[str, int | None], seen_members: int) -> str:

@@ -17,6 +17,8 @@ _SHOWN = 80
 class Sieve:
     """Collects what is left out of one entry."""
 
+    __slots__ = ("_dropped", "_more")
+
     def __init__(self) -> None:
         self._dropped: list[Dropped] = []
         self._more = 0
@@ -39,6 +41,8 @@ class Sieve:
 class Addresses:
     """The addresses of one entry, in the order in which they are taken. `domains` in compared form; empty = any."""
 
+    __slots__ = ("_domains", "_found", "_sieve")
+
     def __init__(self, domains: frozenset[str], sieve: Sieve) -> None:
         self._domains, self._sieve = domains, sieve
         self._found: dict[str, Listed] = {}
@@ -50,12 +54,16 @@ class Addresses:
         except MalformedAddress as error:
             self._sieve.drop(attribute, text, str(error))
             return
+        known = self._found.get(matched)
         if self._domains and domain_of(matched) not in self._domains:
             self._sieve.drop(attribute, text, "is in none of the source's domains")
-        elif matched not in self._found and len(self._found) >= MOST_ADDRESSES:
+        elif known is not None:
+            if marked:
+                self._found[matched] = Listed(spelt, matched, True)
+        elif len(self._found) >= MOST_ADDRESSES:
             self._sieve.drop(attribute, text, f"is one more than {MOST_ADDRESSES} addresses")
-        elif marked or matched not in self._found:
-            self._found[matched] = Listed(spelt, matched, marked or (matched in self._found and self._found[matched].marked))
+        else:
+            self._found[matched] = Listed(spelt, matched, marked)
 
     @property
     def any_marked(self) -> bool:

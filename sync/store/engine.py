@@ -107,12 +107,12 @@ def many(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any
         connection.exec_driver_sql(native(connection.dialect.name, statement), list(rows))
 
 
-def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows whose values stand in the order of `columns`: the shortest way for as many as a directory has people."""
+def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], or_else: str = "") -> None:
+    """Insert rows whose values stand in the order of `columns`, the shortest way for a whole directory; `or_else` = an ON CONFLICT."""
     if rows:
         place = "?" if connection.dialect.name == "sqlite" else "%s"
         places = ", ".join([place] * len(columns))
-        connection.exec_driver_sql(f'insert into "{table}" ({", ".join(columns)}) values ({places})', list(rows))
+        connection.exec_driver_sql(f'insert into "{table}" ({", ".join(columns)}) values ({places}) {or_else}', list(rows))
 
 
 def streamed(connection: Connection, query: str, facts: Mapping[str, Any] | None = None) -> Iterator[Any]:

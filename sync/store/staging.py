@@ -65,31 +65,36 @@ Table("looked_at", _temporary, Column("user_id", Text, primary_key=True), prefix
 Table("absent", _temporary, Column("external_id", Text, primary_key=True), prefixes=["TEMPORARY"])
 Table("recognised", _temporary, Column("user_id", Text, primary_key=True), Column("digest", LargeBinary, nullable=False), prefixes=["TEMPORARY"])
 
-_STAGE = (
-    "insert into staged (external_id, fingerprint, active, bare, person, digest)"
-    " values (:external_id, :fingerprint, :active, :bare, :person, :digest) on conflict (external_id) do update set"
+_AGAIN = (
+    "on conflict (external_id) do update set"
     " fingerprint = excluded.fingerprint, active = excluded.active, bare = excluded.bare, person = excluded.person, digest = excluded.digest"
 )
-_WANT = "insert into staged_policy (external_id, policy) values (:external_id, :policy) on conflict do nothing"
 _VERDICT = ("external_id", "user_id", "known")
 _KEY = ("id", "external_id", "policy", "sealed", "digest", "expires_at", "renews")
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Person).decode
 BATCH = 1000
 FEW = 200
 """Ids that are asked for at once: so many are always sought in the index, one by one."""
 
 
-class StagedPerson(msgspec.Struct):
-    """A person on the way in: `policies` are those whose groups they are in, `active` = enabled and not expired now; `digest` = by what their
-    entry is recognised next time."""
+class StagedRow(NamedTuple):
+    """A person on the way in: `active` = enabled and not expired now; `person` = the person in MessagePack; `digest` = by what their entry is
+    recognised next time."""
 
-    person: Person
+    external_id: str
     fingerprint: bytes
     active: bool
+    bare: bool
+    person: bytes
+    digest: bytes | None
+
+
+class StagedPerson(NamedTuple):
+    """A person on the way in, and the policies whose groups they are in."""
+
+    row: StagedRow
     policies: Sequence[str]
-    digest: bytes | None = None
 
 
 class StagedKey(NamedTuple):
@@ -127,23 +132,13 @@ class Staging:
         """Stage one page. An external id staged before is replaced (a page read again)."""
         if not people:
             return
-        rows = [
-            {
-                "external_id": p.person.external_id,
-                "fingerprint": p.fingerprint,
-                "active": p.active,
-                "bare": p.person.bare,
-                "person": _encode(p.person),
-                "digest": p.digest,
-            }
-            for p in people
-        ]
-        wants = [{"external_id": p.person.external_id, "policy": policy} for p in people for policy in p.policies]
+        bare = [{"external_id": one.row.external_id} for one in people if one.row.bare]
+        wants = [(one.row.external_id, policy) for one in people for policy in one.policies]
         with self._store.read(on=self._connection) as connection:
-            many(connection, _STAGE, rows)
+            insert(connection, "staged", StagedRow._fields, [one.row for one in people], _AGAIN)
             # A bare person may replace one staged before (two entries with one id): nothing may follow from what the first one said.
-            many(connection, "delete from staged_policy where external_id = :external_id", [row for row in rows if row["bare"]])
-            many(connection, _WANT, wants)
+            many(connection, "delete from staged_policy where external_id = :external_id", bare)
+            insert(connection, "staged_policy", ("external_id", "policy"), wants, "on conflict do nothing")
 
     def seen(self, connection: Connection) -> Iterator[Seen]:
         """Yield everybody staged, sorted by id, byte order."""

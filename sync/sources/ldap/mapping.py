@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sync.directory import Listed, Person, Refused
 from sync.settings import SourceSettings
@@ -66,6 +66,7 @@ class Mapper:
             return self.bare(entry)
         sieve = Sieve()
         username = self._username_of(entry, sieve)
+        enabled, expires_at = (True, None) if self._state.is_silent(entry) else (self._state.enabled(entry), self._state.expires_at(entry))
         return Person(
             external_id=external_id,
             place=entry.dn,
@@ -73,8 +74,8 @@ class Mapper:
             name=self._name_of(entry, sieve),
             emails=self._addresses(entry, sieve),
             groups=self._group_names(entry, username, sieve),
-            enabled=self._state.enabled(entry),
-            expires_at=self._state.expires_at(entry),
+            enabled=enabled,
+            expires_at=expires_at,
             dropped=sieve.result(),
         )
 
@@ -99,25 +100,23 @@ class Mapper:
         return f"shows {len(values)} values of {name}" if len(values) > 1 else f"has an unreadable {name}"
 
     def _texts(self, entry: Entry, key: str, sieve: Sieve, shown: str) -> list[str]:
-        texts = []
-        for value in entry.attributes.get(key, ()):
-            if len(value) > LONGEST_VALUE:
-                sieve.drop(shown, value, f"is longer than {LONGEST_VALUE} octets")
-                continue
-            if b"\0" in value:
-                sieve.drop(shown, value, "holds a NUL character")
-                continue
+        """Return the values of an attribute that are texts; of values that are as nearly all are, in one go."""
+        values = entry.attributes.get(key)
+        if not values:
+            return []
+        whole = values[0] if len(values) == 1 else b"".join(values)
+        if len(whole) <= LONGEST_VALUE and b"\0" not in whole:
             try:
-                texts.append(value.decode())
+                return [value.decode() for value in values]
             except UnicodeDecodeError:
-                sieve.drop(shown, value, "is not UTF-8")
-        return texts
+                pass
+        return _texts_plainly(values, sieve, shown)
 
     def _name_of(self, entry: Entry, sieve: Sieve) -> str:
         for shown, key in self._name_keys:
             for text in self._texts(entry, key, sieve, shown):
-                if text.strip():
-                    return text.strip()
+                if stripped := text.strip():
+                    return stripped
         return ""
 
     def _username_of(self, entry: Entry, sieve: Sieve) -> str:
@@ -142,6 +141,8 @@ class Mapper:
         return found.result()
 
     def _group_names(self, entry: Entry, username: str, sieve: Sieve) -> tuple[str, ...]:
+        if not (self._groups_of or self._nesting or self._groups in entry.attributes):
+            return ()
         names = self._groups_of(entry, username) if self._groups_of else self._listed_groups(entry, sieve)
         if self._nesting:
             names = [*names, *self._nesting.beyond(entry, names)]
@@ -155,6 +156,23 @@ class Mapper:
             except MalformedDn as error:
                 sieve.drop(self._dialect.groups, text, f"is no DN: {error}")
         return names
+
+
+def _texts_plainly(values: Sequence[bytes], sieve: Sieve, shown: str) -> list[str]:
+    """Return those values that are texts, and name each of the others."""
+    texts = []
+    for value in values:
+        if len(value) > LONGEST_VALUE:
+            sieve.drop(shown, value, f"is longer than {LONGEST_VALUE} octets")
+            continue
+        if b"\0" in value:
+            sieve.drop(shown, value, "holds a NUL character")
+            continue
+        try:
+            texts.append(value.decode())
+        except UnicodeDecodeError:
+            sieve.drop(shown, value, "is not UTF-8")
+    return texts
 
 
 def _naming_values(dn: str, attribute: str) -> set[str]:

@@ -27,10 +27,12 @@ class StateReader:
         """Return the attribute that no entry is without and this one does not show, "" if nothing is known to be hidden."""
         return self._always if self._always and not entry.attributes.get(self._always_key) else ""
 
+    def is_silent(self, entry: Entry) -> bool:
+        """Tell whether nothing in the entry speaks of its state, as for most people: it is enabled, and never expires."""
+        return self._telling.isdisjoint(entry.attributes)
+
     def enabled(self, entry: Entry) -> bool:
         """Return False if any lock or condition holds for any value: `attr=value` (compared without case) or `attr=*` (present)."""
-        if self._telling.isdisjoint(entry.attributes):  # as for most people
-            return True
         for name, holds in self._locks:
             listed = entry.attributes.get(name)
             if listed and any(map(holds, _texts(listed))):
@@ -39,8 +41,6 @@ class StateReader:
 
     def expires_at(self, entry: Entry) -> int | None:
         """Return when the entry expires, in milliseconds since the epoch, the earliest of several ends; None = never."""
-        if self._telling.isdisjoint(entry.attributes):
-            return None
         ends: list[int] = []
         for name, moment in self._ends:
             listed = entry.attributes.get(name)

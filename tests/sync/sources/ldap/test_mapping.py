@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sync.directory import Dropped, Person, Refused
 from sync.settings import Attributes, SourceSettings
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.dialect import dialect_of
-from sync.sources.ldap.mapping import Mapper
+from sync.sources.ldap.mapping import Mapper, _texts_plainly
 from sync.sources.ldap.vendors import OPENLDAP
-from sync.sources.sieve import MOST_ADDRESSES, MOST_DROPPED, MOST_GROUPS
+from sync.sources.sieve import MOST_ADDRESSES, MOST_DROPPED, MOST_GROUPS, Sieve
 
 
 def _mapper(settings: SourceSettings) -> Mapper:
@@ -36,6 +38,14 @@ def test_a_bad_address_is_named_and_the_good_ones_stay() -> None:
     assert [email.spelt for email in person.emails] == ["ann@example.com"]
     assert [one.value for one in person.dropped] == ["nonsense", "a b@example.com", "\u202eann@example.com"]
     assert person.dropped[0] == Dropped("mail", "nonsense", "has no @")
+
+
+@given(st.lists(st.one_of(st.binary(max_size=12), st.text(max_size=8).map(str.encode), st.just(b"x" * 1024), st.just(b"x" * 1025)), max_size=4))
+def test_values_taken_in_one_go_are_those_taken_one_by_one(values: list[bytes]) -> None:
+    """Whatever octets an attribute holds, the short way takes and names the same as the plain one."""
+    short, plain, mapper = Sieve(), Sieve(), _mapper(SourceSettings("corp", "ldap", 0))
+    assert mapper._texts(Entry("", {"uid": values}), "uid", short, "uid") == _texts_plainly(values, plain, "uid")
+    assert short.result() == plain.result()
 
 
 def test_an_address_listed_twice_is_one_address() -> None:
