@@ -23,7 +23,7 @@ class VirtualKey(SQLModel, table=True):
         CheckConstraint("deleted_at is not null or (sealed is not null and digest is not null)", name="value"),
     )
     id: str = Field(primary_key=True)
-    user_id: str = Field(foreign_key="user.id", index=True)
+    user_id: str = Field(foreign_key="user.id")
     name: str
     policy: str | None = None
     origin: str = "issued"

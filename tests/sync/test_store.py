@@ -8,12 +8,14 @@ import stat
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import NullPool
 
@@ -34,12 +36,31 @@ def url(path: Path) -> StoreSettings:
     return StoreSettings(f"sqlite:///{path}")
 
 
-def test_the_migrations_make_exactly_the_tables(world: World) -> None:
-    """Nothing differs between the migrated store and the tables in the code, and every script is known by name."""
-    with create_engine(world.settings_of_store.url, poolclass=NullPool).connect() as connection:
+def test_the_migrations_make_exactly_the_tables(tmp_path: Path, world: World) -> None:
+    """Nothing differs between a migrated store, one made anew, and the tables in the code; and every script is known by name."""
+    with create_engine(STORES.empty(tmp_path / "old.db").url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+        upgrade(migrations.configuration(connection), "head")
         assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
         scripts = ScriptDirectory.from_config(migrations.configuration(connection))
+        migrated = _shape(connection)
     assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == migrations.VERSIONS
+    with create_engine(world.settings_of_store.url, poolclass=NullPool).connect() as connection:
+        assert _shape(connection) == migrated
+        assert len(connection.execute(text("select value from meta where name = 'store'")).scalar_one()) == 32
+        assert migrations.version(connection) == migrations.VERSIONS[-1]
+
+
+def _shape(connection: Connection) -> dict[str, list[str]]:
+    """Return what the tables of a database are made of, in any order."""
+    look = inspect(connection)
+    parts = (look.get_columns, look.get_unique_constraints, look.get_foreign_keys, look.get_check_constraints, look.get_indexes)
+    found = {table: [one for part in parts for one in part(table)] for table in look.get_table_names()}
+    return {table: sorted(map(_flat, [*things, look.get_pk_constraint(table)])) for table, things in found.items()}
+
+
+def _flat(thing: Any) -> str:
+    options = {name: str(value) for name, value in (thing.get("dialect_options") or {}).items()}
+    return repr(sorted({name: str(value) for name, value in {**thing, "dialect_options": options}.items()}.items()))
 
 
 @pytest.mark.sqlite
