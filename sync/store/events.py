@@ -55,10 +55,22 @@ def record(connection: Connection, kind: str, by: str, now: int, **facts: Any) -
 def record_all(connection: Connection, kind: str, by: str, now: int, rows: Iterable[dict[str, Any]]) -> None:
     """Record events of one kind, each with its own facts; any number of them."""
     blank = dict.fromkeys(_COLUMNS) | {"at": now, "kind": kind, "by": by}
-    if connection.dialect.name == "postgresql":
-        connection.execute(_LEAVE_NO_GAP, {"next": last(connection) + 1})
+    _go_on(connection)
     for batch in batches(rows):
         many(connection, _INSERT, [{**blank, **row, "detail": _encoded(row.get("detail"))} for row in batch])
+
+
+def record_keys(connection: Connection, kind: str, by: str, now: int, run_id: str, keys: str) -> None:
+    """Record an event of one kind for each key that a query (`keys`, without parameters) answers as (user id, key id), all within the database."""
+    _go_on(connection)
+    told = f"select :at, :kind, :by, :run_id, found.user_id, found.key_id from ({keys}) as found"
+    facts = {"at": now, "kind": kind, "by": by, "run_id": run_id}
+    connection.execute(text(f"insert into event (at, kind, by, run_id, user_id, key_id) {told}"), facts)
+
+
+def _go_on(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LEAVE_NO_GAP, {"next": last(connection) + 1})
 
 
 def unread(store: Store, reader: str, most: int = 1000) -> list[Happening]:

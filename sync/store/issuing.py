@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, String, bindparam, text
 
+from sync.store import events
 from sync.store.engine import many, streamed
 
 BY = "sync"
@@ -87,8 +88,7 @@ def record_given(connection: Connection, run_id: str, policies: Iterable[str], r
         before_id, after_id = msgspec.json.encode({"name": policy, "key_id": "?", "event": "key.issued"}).decode().rsplit("?", 1)
         facts = {"run": run_id, "before_id": before_id, "after_id": after_id, "reason": reason.format(policy), "policy": policy}
         connection.execute(changes, facts)
-    events = f"insert into event (at, kind, by, run_id, user_id, key_id) select :now, 'key.issued', '{BY}', :run, u.id, k.id {_GIVEN_FROM}"
-    connection.execute(text(events), {"now": now, "run": run_id})
+    events.record_keys(connection, "key.issued", BY, now, run_id, f"select u.id as user_id, k.id as key_id {_GIVEN_FROM}")
 
 
 def renew_staged(connection: Connection, now: int) -> list[Issued]:
