@@ -242,7 +242,7 @@ def test_a_run_that_finds_nothing_new_compares_nobody_and_writes_no_row(world: W
         raise AssertionError("everybody is compared")
 
     monkeypatch.setattr("sync.weigh.known_users", nobody)
-    monkeypatch.setattr("sync.sealing.Sealer._sealed", nobody)
+    monkeypatch.setattr("sync.sealing.Sealer._stage", nobody)
     before = rows()
     counts = world.sync().counts
     assert {kind: count for kind, count in counts.items() if count} == {"unchanged": 30, "refused": 2}
