@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from daemon.child import NOT_MINE
+from daemon.complaint import Complaint
 from daemon.outcome import log_outcome
 from daemon.process import Process, Program
 from sync.errors import RosterError, StoreUnavailable
@@ -96,13 +97,16 @@ class Children:
 
     async def run(self) -> None:
         """Dispatch until `stop`."""
+        complaint = Complaint(_log, logging.ERROR)
         while not self._stopping:
             woken = self._wake.is_set()
             self._wake.clear()
             try:
                 await self._look(woken)
             except StoreUnavailable as error:
-                _log.error("the store could not be asked for waiting runs", extra={"event": "store.failed", "why": str(error)})
+                complaint.make("the store could not be asked for waiting runs", event="store.failed", why=str(error))
+            else:
+                complaint.settle("the store answers again", event="store.back")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
 

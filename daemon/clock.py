@@ -15,6 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from daemon.complaint import Complaint
 from daemon.config.cron import longest_gap
 from sync.errors import Conflict, NotFound, StoreUnavailable
 from sync.settings import ScheduleSettings, SourceSettings
@@ -79,6 +80,7 @@ class Clock:
         self._new: set[str] = set()
         self._pushed: frozenset[str] = frozenset()
         self._look_over: set[str] = set()
+        self._complaint = Complaint(_log)
         self._ticked = time.monotonic()
         self._shown = _shown_beyond_passed()
         self._scheduler = BackgroundScheduler(timezone=UTC)
@@ -129,11 +131,15 @@ class Clock:
         """Request a run of every source that is due."""
         with self._lock:
             timetables = dict(self._timetables)
+        all_well = True
         for name, timetable in timetables.items():
             try:
                 self._look_at(name, timetable)
             except StoreUnavailable as error:
-                _log.warning("the clock could not look into the store", extra={"event": "clock.store", "source": name, "why": str(error)})
+                all_well = False
+                self._complaint.make("the clock could not look into the store", event="clock.store", source=name, why=str(error))
+        if all_well:
+            self._complaint.settle()
 
     def _look_at(self, name: str, timetable: Timetable) -> None:
         now = self._store.now()

@@ -6,8 +6,9 @@ import asyncio
 import errno
 import logging
 import resource
-import time
 from typing import Any, Protocol
+
+from daemon.complaint import Complaint
 
 _log = logging.getLogger(__name__)
 
@@ -17,8 +18,6 @@ RESERVE = 256
 """Open files that no connection gets: 4 children, 45 connections to a store, the audit file, and those that were accepted a moment ago."""
 AT_A_TIME = 64
 """Connections that are accepted in one turn of the event loop, before anything is known of them."""
-_REPEAT = 60.0
-"""Seconds between two complaints about the same trouble."""
 _NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -49,7 +48,7 @@ class Crowd:
         """The daemon ends: whoever comes now came before it ceased to listen, and is answered once."""
         self._all: set[Connection] = set()
         self._idle: dict[Connection, None] = {}
-        self._said = -_REPEAT
+        self._complaint = Complaint(_log)
 
     def enter(self, newcomer: Connection) -> None:
         """Take in somebody who has asked nothing yet."""
@@ -58,7 +57,8 @@ class Crowd:
             goes = next(iter(self._idle), newcomer)
             self.leave(goes)
             goes.hang_up()
-            self.complain("there is no room for more connections; those without a request are closed", connections=self._room)
+            said = "there is no room for more connections; those without a request are closed"
+            self._complaint.make(said, event="web.crowded", connections=self._room)
             if goes is newcomer:
                 return
         self._idle[newcomer] = None
@@ -77,18 +77,11 @@ class Crowd:
         self._all.discard(connection)
         self._idle.pop(connection, None)
 
-    def complain(self, what: str, **facts: Any) -> None:
-        """Say it once a minute: it may happen a thousand times a second."""
-        now = time.monotonic()
-        if now - self._said >= _REPEAT:
-            self._said = now
-            _log.warning(what, extra={"event": "web.crowded", **facts})
-
     def listen_on(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Handle what asyncio cannot (`loop.set_exception_handler`): without files it tries to accept again a second later, and says so
         for each connection that waits."""
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _NO_FILES and "accept" in context.get("message", ""):
-            self.complain("no connection can be accepted for a second", why=error.strerror)
+            self._complaint.make("no connection can be accepted for a second", event="web.crowded", why=error.strerror)
         else:
             loop.default_exception_handler(context)

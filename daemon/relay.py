@@ -10,6 +10,7 @@ import msgspec
 
 from api.audit import AuditLog
 from api.auditfile import last_event
+from daemon.complaint import Complaint
 from sync.errors import StoreUnavailable
 from sync.store import alarms, events, restoring
 from sync.store.engine import Store
@@ -70,11 +71,14 @@ def _say(happening: events.Happening) -> None:
 
 async def relay_forever(store: Store, audit: AuditLog) -> None:
     """Relay what happens, and notice what does not, until cancelled; what cannot be read or written now is told later."""
+    complaint = Complaint(_log)
     while True:
         try:
             await asyncio.to_thread(relay, store, audit)
             for name in await asyncio.to_thread(alarms.note_stale, store):
                 _log.warning("a source was last read too long ago; lookups are answered from then", extra={"event": "source.stale", "source": name})
         except StoreUnavailable as error:
-            _log.warning("the audit file is not told what happens now; it will be", extra={"event": "relay.store", "why": str(error)})
+            complaint.make("the audit file is not told what happens now; it will be", event="relay.store", why=str(error))
+        else:
+            complaint.settle()
         await asyncio.sleep(EVERY)

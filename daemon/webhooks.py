@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from daemon.complaint import Complaint
 from daemon.config.settings import WebhookSettings
 from daemon.version import VERSION
 from sync.errors import NotFound, StoreUnavailable
@@ -121,7 +122,7 @@ class Webhooks:
 
 async def deliver_forever(webhook: Webhook) -> None:
     """Deliver until cancelled: at once while it works, ever more slowly while it does not."""
-    failures = 0
+    failures, complaint = 0, Complaint(_log)
     while True:
         try:
             done = await asyncio.to_thread(webhook.deliver)
@@ -133,12 +134,13 @@ async def deliver_forever(webhook: Webhook) -> None:
                 _log.warning("a webhook does not take what it is sent; it is tried again", extra=facts)
             await asyncio.sleep(wait)
         except StoreUnavailable as error:
-            _log.warning("the outbox cannot be read now", extra={"event": "webhook.store", "why": str(error)})
+            complaint.make("the outbox cannot be read now", event="webhook.store", why=str(error))
             await asyncio.sleep(EVERY)
         else:
             if failures:
                 _log.info("a webhook takes what it is sent again", extra={"event": "webhook.recovered", "webhook": webhook.reader})
             failures = 0
+            complaint.settle()
             await asyncio.sleep(0 if done else EVERY)
 
 

@@ -63,6 +63,7 @@ def test_a_server_that_crashes_costs_503s_and_nothing_else(installation: Install
     assert wait_for(lambda: "could not be asked for waiting runs" in daemon.log)
     server.start()
     assert wait_for(lambda: daemon.get(ADA, header).status_code == 200)
+    assert wait_for(lambda: "the store answers again" in daemon.log)
     assert wait_for(lambda: daemon.post("/api/sync/runs", header, {"source": "corp"}).status_code == 202)
     assert installation.ended_runs(2)[0].state == "succeeded"
 
