@@ -175,7 +175,7 @@ class PostgresServer:
     def _unavailable(self, said: str) -> StoreUnavailable:
         said = " ".join(said.split()).rstrip(".")
         remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in said), "Check that the server runs and can be reached from here.")
-        return StoreUnavailable("store_unavailable", f"The store {self.name} failed: {said}.", remedy)
+        return StoreUnavailable("store_unavailable", f"The store {self.name} failed: {said}{'' if said.endswith('?') else '.'}", remedy)
 
 
 def conninfo(url: str, **more: str) -> str:
@@ -234,7 +234,7 @@ def _is_fault(error: object) -> bool:
 _REMEDIES = {
     "read-only transaction": "It takes no writes now: a standby, or default_transaction_read_only. Lookups go on.",
     "password authentication failed": "Correct [store] password_file, or the user in [store] url.",
-    "no password supplied": "Name a [store] password_file.",
+    "no password supplied": "Name the file that holds it: [store] password_file, or --password-file of `rosterd store copy`.",
     "no pg_hba.conf entry": "Let the server's pg_hba.conf admit this host, user and database.",
     "does not exist": "Create the user and the database first (docs/postgresql.md).",
     "permission denied": "Make the user of [store] url the owner of the database.",

@@ -91,6 +91,8 @@ class SqliteFile:
             raise self._unavailable(str(error)) from error
 
     def _unavailable(self, said: str) -> StoreUnavailable:
+        if "I/O error" in said and self.path and _is_full(self.path.parent):
+            said += ", for its disk is full"
         remedy = next((remedy for sign, remedy in _REMEDIES.items() if sign in said), "Check its disk and its owner.")
         return StoreUnavailable("store_unavailable", f"The store {self.path} failed: {said}.", remedy)
 
@@ -103,6 +105,15 @@ _REMEDIES = {
     "malformed": "Restore it from a backup (`rosterd store backup` makes one).",
     "unable to open": "Make its directory exist and belong to the user that runs rosterd, or correct [store] url.",
 }
+
+
+def _is_full(folder: Path) -> bool:
+    """Tell whether there is no room for what stands beside a store that is open (32 KiB): SQLite calls that an I/O error like any other."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < 65_536
 
 
 def _make_file(path: Path) -> None:

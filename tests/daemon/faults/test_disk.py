@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from daemon.demo.responder import Responder
+from sync.errors import StoreUnavailable
+from sync.settings import StoreSettings
+from sync.store.engine import open_store
 from tests.daemon.faults.ledger import Ledger, serve, stopped_child, synced
 from tests.daemon.faults.staged_daemon import Stage
 from tests.daemon.installation import Installation, Running, children_of, wait_for
@@ -80,6 +83,16 @@ def test_a_full_disk_stops_no_lookup_and_loses_no_audit_record(installation: Ins
         ledger.assert_next_run_is_right(daemon)
         lookups = looked_up(daemon, ledger)
         wait_for(lambda: audited(installation) == lookups, "every lookup in the audit file")
+
+
+def test_a_store_that_is_opened_on_a_full_disk_says_that_the_disk_is_full(disk: Path) -> None:
+    """SQLite calls it an I/O error, which would send an operator looking for a broken disk."""
+    settings = StoreSettings(f"sqlite:///{disk / 'rosterd.db'}")
+    open_store(settings).close()
+    with filled(disk), pytest.raises(StoreUnavailable, match="disk is full") as caught:
+        open_store(settings)
+    assert "Free some space" in (caught.value.remedy or "")
+    open_store(settings).close()
 
 
 @pytest.mark.faults
