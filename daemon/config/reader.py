@@ -109,8 +109,7 @@ def _strangers(table: Table, raw: Mapping[str, Any]) -> list[str]:
 
 def _stranger_at_top(name: str, value: object) -> str:
     if not isinstance(value, dict | list):
-        homes = list(_homes(name, ROOT, ""))
-        return f"{name}: stands above every table{f'; it belongs to {homes[0]}' if homes else ''}"
+        return f"{name}: stands above every table{_homeward(name)}"
     near = get_close_matches(name, ROOT.keys, 1)
     return f"[{name}]: is no table of this file{f'; did you mean [{near[0]}]?' if near else ''}"
 
@@ -120,8 +119,12 @@ def _advice(key: str, table: Table) -> str:
     near = get_close_matches(key, table.keys, 1, 0.7)
     if near:
         return f"is not a key of this table; did you mean {near[0]}?"
-    homes = list(_homes(key, ROOT, ""))
-    return f"is not a key of this table{f'; it belongs to {homes[0]}' if homes else ''}"
+    return f"is not a key of this table{_homeward(key)}"
+
+
+def _homeward(key: str) -> str:
+    homes = list(dict.fromkeys(_homes(key, ROOT, "")))  # the kinds of a source are one table
+    return f"; it belongs to {' or '.join(homes)}" if homes else ""
 
 
 def _homes(key: str, table: Table, path: str) -> Iterator[str]:

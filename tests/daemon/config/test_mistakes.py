@@ -28,6 +28,7 @@ ADDED = [
     ("page_sise = 5", "[[source]] corp: page_sise: is not a key of this table; did you mean page_size?"),
     ("password = 'hunter2'", "[[source]] corp: password: is not a key of this table; did you mean password_file?"),
     ("[source.guard]\npage_size = 5", "[[source]] corp: guard.page_size: is not a key of this table; it belongs to [[source]]"),
+    ("[source.guard]\npassword_file = 'a'", "[[source]] corp: guard.password_file: is not a key of this table; it belongs to [store] or [[source]]"),
     ("[source.guard]\nxyzzy = 5", "[[source]] corp: guard.xyzzy: is not a key of this table"),
     ("page_size = '5'", "[[source]] corp: page_size: must be a whole number from 1 to 10000, not a text"),
     ("page_size = true", "[[source]] corp: page_size: must be a whole number from 1 to 10000, not true or false"),
