@@ -6,13 +6,14 @@ import sys
 from types import TracebackType
 from typing import Protocol
 
-from daemon.printing import console, is_terminal, safe, warn
+from daemon.printing import console, is_terminal, plural, safe, warn
 from sync.store.lease import Progress
 
 _PHASES = {
     "connect": "connecting", "read": "reading", "plan": "comparing", "evidence": "asking for evidence", "keys": "sealing keys", "apply": "writing",
-    "rewrap": "sealing keys anew",
 }  # fmt: skip
+_OF_THE_STORE = {"rewrap": "sealing keys anew", "copy": "copying"}
+"""What happens to the store itself: no entries are read then."""
 
 
 class Watcher(Protocol):
@@ -54,8 +55,9 @@ class Lines(Silent):
 
     def progress(self, progress: Progress) -> None:
         """Say a new phase."""
-        phase = _PHASES.get(progress.phase, progress.phase)
-        self._say(phase, f"{phase}, {progress.entries:,} entries read" if progress.entries else phase)
+        phase = _named(progress.phase)
+        reads = progress.entries and progress.phase not in _OF_THE_STORE
+        self._say(phase, f"{phase}, {plural(progress.entries, 'entry', 'entries')} read" if reads else phase)
 
     def wait(self, text: str) -> None:
         """Say it once."""
@@ -89,12 +91,16 @@ class Bar(Silent):
 
     def progress(self, progress: Progress) -> None:
         """Move the bar."""
-        phase = _PHASES.get(progress.phase, progress.phase)
+        phase = _named(progress.phase)
         self._painter.update(self._line, description=f"{self._source}: {phase}", completed=progress.entries, total=progress.expected or None)
 
     def wait(self, text: str) -> None:
         """Say it beside the bar."""
         self._painter.update(self._line, description=f"{self._source}: {text}")
+
+
+def _named(phase: str) -> str:
+    return _PHASES.get(phase) or _OF_THE_STORE.get(phase, phase)
 
 
 def watch(source: str, *, quiet: bool = False) -> Watcher:

@@ -23,10 +23,15 @@ def summary(run: RunView) -> str:
     """Return what a run did in a few words."""
     if run.error:
         return run.error.message
-    counted = [f"{count:,} {name.replace('_', ' ')}" for name, count in run.counts.items() if count and name != "unchanged"]
+    counted = [_counted(name, count) for name, count in run.counts.items() if count and name != "unchanged"]
     if run.state in ("waiting", "running"):
         return f"{run.phase}, {run.entries:,} entries" if run.phase else ""
     return ", ".join(counted) or "nothing new"
+
+
+def _counted(name: str, count: int) -> str:
+    noun, _, verb = name.partition("_")  # keys_issued; of people there is the verb alone
+    return f"{plural(count, noun.removesuffix('s'))} {verb}" if verb else f"{count:,} {name}"
 
 
 def print_results(runs: list[RunView]) -> None:

@@ -63,7 +63,7 @@ def backup(file: Path, as_json: bool) -> int:
         return 0
     say(f"The store is copied to {safe(target)} ({target.stat().st_size:,} octets).")
     warn("The key files are not in it: without what [keys] encryption_key_file names no key value in the copy can be read.")
-    warn("Keep a copy of that file, and of [auth] secret_file, in another place.")
+    warn("Keep a copy of that file, and of [auth] secret_file, in another place; and of the audit files, which tell a restore what ended since.")
     return 0
 
 
@@ -149,7 +149,8 @@ def copy(url: str, password_file: Path | None, as_json: bool) -> int:
         print_json(copy={"store": target.name, "rows": counts})
         return 0
     say(f"{sum(counts.values()):,} rows of {len(counts)} tables are copied to {safe(target.name)}, and counted there.")
-    warn(f"Now set [store] url in {safe(place.config.path)}, then start the daemons. The old store is as it was; two in use would drift apart.")
+    keys = "[store] url" if settings.file else "[store] url and password_file, and [audit] file,"
+    warn(f"Now set {keys} in {safe(place.config.path)}, then start the daemons. The old store is as it was; two in use would drift apart.")
     return 0
 
 
