@@ -1,4 +1,4 @@
-"""A real store with one source, for the process's tests."""
+"""A real store with two sources, and a configured rosterd that reads the demo's people, for the process's tests."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from daemon.demo.responder import Responder
 from sync.settings import SourceSettings, StoreSettings
 from sync.store import sources
 from sync.store.engine import Store, open_store
+from tests.daemon.installation import Installation
 from tests.stores import STORES
 
 
@@ -26,6 +28,19 @@ def store(store_url: str) -> Iterator[Store]:
     sources.declare(opened, [source("corp"), source("partner", 1)], [])
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def responder() -> Iterator[Responder]:
+    """Return a running directory of the demo's people."""
+    with Responder() as running:
+        yield running
+
+
+@pytest.fixture
+def installation(tmp_path: Path, responder: Responder) -> Installation:
+    """Return a configured rosterd that reads the demo's people."""
+    return Installation(tmp_path, responder)
 
 
 def source(name: str, rank: int = 0) -> SourceSettings:

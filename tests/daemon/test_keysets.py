@@ -20,7 +20,6 @@ from api.auth.foreign import ForeignIssuers
 from api.auth.published import Published
 from api.settings import ApiSettings, IssuerSettings
 from daemon import keysets
-from daemon.demo.responder import Responder
 from daemon.keysets import KeySets, Pace, Unfetched, fetch
 from sync.ids import now_ms
 from tests.daemon.installation import Installation, Running, wait_for
@@ -247,12 +246,6 @@ def test_one_issuer_that_hangs_holds_up_no_other(server: KeyServer, tmp_path: Pa
     with KeyServer(tmp_path / "slow") as slow:
         slow.hangs = True
         asyncio.run(scenario(slow))
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    with Responder() as responder:
-        yield Installation(tmp_path, responder)
 
 
 def believe(installation: Installation, server: KeyServer) -> None:

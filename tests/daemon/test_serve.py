@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,19 +25,6 @@ from sync.settings import Secret
 from tests.daemon.installation import ROOT, Installation, Running, children_of, is_alive, wait_for
 
 ADA = "/api/users/email/ada@example.com/virtual-keys"
-
-
-@pytest.fixture
-def responder() -> Iterator[Responder]:
-    """Return a running directory of the demo's people."""
-    with Responder() as running:
-        yield running
-
-
-@pytest.fixture
-def installation(tmp_path: Path, responder: Responder) -> Installation:
-    """Return a configured rosterd that reads the demo's people."""
-    return Installation(tmp_path, responder)
 
 
 def test_it_begins_answers_and_ends_in_order(installation: Installation) -> None:

@@ -6,11 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from daemon.demo.responder import Responder
 from sync.vault import generate_key_line
@@ -20,19 +16,6 @@ from tests.servers.idp import Idp
 ADA = "ada.okafor@example.com"
 LOOKUP = f"/api/users/email/{ADA}/virtual-keys"
 ME = "/api/users/me/virtual-keys"
-
-
-@pytest.fixture
-def responder() -> Iterator[Responder]:
-    """Return a running directory of the demo's people."""
-    with Responder() as running:
-        yield running
-
-
-@pytest.fixture
-def installation(tmp_path: Path, responder: Responder) -> Installation:
-    """Return a configured rosterd that reads the demo's people."""
-    return Installation(tmp_path, responder)
 
 
 def rosterd(installation: Installation, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -19,13 +19,6 @@ from daemon.demo.tree import Tree
 SIZE_LIMIT, NO_SUCH_OBJECT, CREDENTIALS, RIGHTS = 4, 32, 49, 50
 
 
-@pytest.fixture
-def responder() -> Iterator[Responder]:
-    """Return a running responder with the demo's people."""
-    with Responder() as running:
-        yield running
-
-
 def ldapsearch(responder: Responder, *arguments: str, password: str = Responder.usual_password) -> subprocess.CompletedProcess[str]:
     """Ask with OpenLDAP's ldapsearch."""
     command = ["ldapsearch", "-LLL", "-o", "ldif-wrap=no", "-x", "-H", responder.url, "-D", responder.bind_dn, "-w", password]
