@@ -98,6 +98,15 @@ class Ledger:
         assert ended["state"] == "succeeded", ended
         self.assert_right(daemon)
 
+    def looked_up(self, daemon: Running) -> int:
+        """Return how many lookups the daemon has answered, by its metrics."""
+        text = daemon.get("/metrics", self.header).text
+        return sum(int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith("rosterd_lookups_total"))
+
+    def audited(self) -> int:
+        """Return how many lookups the audit file tells of."""
+        return (self.installation.folder / "audit.jsonl").read_text().count('"kind":"lookup"')
+
     def _people(self) -> list[Entry]:
         return [entry for entry in self.responder.tree.under(PEOPLE) if "uid" in entry.attributes]
 

@@ -32,9 +32,9 @@ def test_more_connections_than_files_keep_nobody_out(installation: Installation)
             ledger.change_directory()
             ledger.assert_next_run_is_right(daemon)
         assert daemon.log.count("there is no room for more connections") == 1
-        asked = audited_by(daemon, ledger)
-        wait_for(lambda: audited(installation) >= asked, "each lookup to stand in the audit file")  # it is written five times a second
-        assert audited(installation) == asked
+        asked = ledger.looked_up(daemon)
+        wait_for(lambda: ledger.audited() >= asked, "each lookup to stand in the audit file")  # it is written five times a second
+        assert ledger.audited() == asked
 
 
 def test_want_of_files_burns_no_processor_and_fills_no_log(installation: Installation) -> None:
@@ -177,14 +177,3 @@ def processor_seconds(daemon: Running) -> float:
 def resident(daemon: Running) -> int:
     """Return the daemon's memory in MB."""
     return int(Path(f"/proc/{daemon.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1_000_000
-
-
-def audited(installation: Installation) -> int:
-    """Return how many lookups the audit file tells of."""
-    return (installation.folder / "audit.jsonl").read_text().count('"kind":"lookup"')
-
-
-def audited_by(daemon: Running, ledger: Ledger) -> int:
-    """Return how many lookups the daemon has counted, by its metrics."""
-    text = httpx.get(daemon.url + "/metrics", headers=ledger.header, verify=IN_THE_CLEAR).text
-    return sum(int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith("rosterd_lookups_total"))

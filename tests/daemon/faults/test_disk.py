@@ -81,8 +81,8 @@ def test_a_full_disk_stops_no_lookup_and_loses_no_audit_record(installation: Ins
             assert ledger.answers(daemon) == before
             assert daemon.get("/health/ready").status_code == 200
         ledger.assert_next_run_is_right(daemon)
-        lookups = looked_up(daemon, ledger)
-        wait_for(lambda: audited(installation) == lookups, "every lookup in the audit file")
+        lookups = ledger.looked_up(daemon)
+        wait_for(lambda: ledger.audited() == lookups, "every lookup in the audit file")
 
 
 def test_a_store_that_is_opened_on_a_full_disk_says_that_the_disk_is_full(disk: Path) -> None:
@@ -142,14 +142,3 @@ def is_under_way(daemon: Running, ledger: Ledger, run: str) -> bool:
     """Tell whether a run still has a process, or has not had one yet."""
     waits = daemon.get(f"/api/sync/runs/{run}", ledger.header).json()["run"]["state"] == "waiting"
     return bool(children_of(daemon.process.pid)) or (waits and BEFORE_IT_BEGAN not in daemon.log)
-
-
-def audited(installation: Installation) -> int:
-    """Return how many lookups the audit file tells of."""
-    return (installation.folder / "audit.jsonl").read_text().count('"kind":"lookup"')
-
-
-def looked_up(daemon: Running, ledger: Ledger) -> int:
-    """Return how many lookups the daemon has answered, by its metrics."""
-    text = daemon.get("/metrics", ledger.header).text
-    return sum(int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith("rosterd_lookups_total"))
