@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import secrets
-import sqlite3
 import sys
-from contextlib import closing
 from pathlib import Path
 
 from bench.differences import expect_none, in_crowd, in_store
 from bench.figures import Part
+from bench.installation import Installation
 from bench.measure import Measured, expect, measure
 from tests.servers.crowd import PAGE, crowd
 
 USERS = int(os.environ.get("BENCH_SCIM", "10000"))
-CONFIG = """\
-[store]
-url = "sqlite:///rosterd.db"
-[auth]
-secret_file = "jwt.secret"
-[keys]
-encryption_key_file = "vault.keys"
-[[keys.issue]]
-name = "default"
+TABLES = """\
 [[source]]
 name = "partner"
 kind = "scim"
@@ -43,21 +31,17 @@ with open_source(SourceSettings("partner", "scim", 0, urls=(sys.argv[1],), page_
 def measure_scim(part: Part, folder: Path) -> None:
     """Measure one round, of whole processes: a pull, a first sync and one that finds nothing new. Raises Failed for a wrong count or a difference."""
     folder.mkdir()
-    for name, text in (("jwt.secret", secrets.token_urlsafe(48)), ("vault.keys", base64.b64encode(os.urandom(32)).decode())):
-        (folder / name).touch(0o600)
-        (folder / name).write_text(text + "\n")
     with crowd(PAGE) as url:
         smallest = _pull(folder, url, PAGE).peak
     with crowd(USERS) as url:
-        (folder / "config.toml").write_text(CONFIG.format(url=url))
+        installation = Installation(folder, TABLES.format(url=url))
         done = _pull(folder, url, USERS)
         part.add(scim_pull__seconds=done.seconds, scim_pull__extra_mb=done.peak - smallest)
         for what, counted in (("scim_first", "keys_issued"), ("scim_unchanged", "unchanged")):
-            done = measure([sys.executable, "-m", "daemon", "--config", str(folder / "config.toml"), "sync", "--full", "--json"], folder / "sync")
-            expect(counted, json.loads(done.output)["run"]["counts"][counted], USERS)
+            done, run = installation.sync("--full")
+            expect(counted, run["counts"][counted], USERS)
             part.add(**{f"{what}__seconds": done.seconds, f"{what}__peak_mb": done.peak})
-    with closing(sqlite3.connect(folder / "rosterd.db")) as store:
-        part.add(compared__scim=expect_none(in_crowd(USERS), in_store(store.execute)))
+    part.add(compared__scim=expect_none(in_crowd(USERS), in_store(installation.select)))
 
 
 def _pull(folder: Path, url: str, count: int) -> Measured:
