@@ -22,6 +22,34 @@ def test_shellcheck_has_nothing_to_say() -> None:
         assert re.search(r"^set -e", script.read_text(), re.MULTILINE), script
 
 
+def test_old_copies_go_by_their_whole_names(tmp_path: Path) -> None:
+    """Before an upgrade all but the last three copies are deleted, by root in a folder of rosterd's: no name in it, with spaces or line breaks or
+    of another folder, makes root delete anything else or stops the upgrade."""
+    copies, root = tmp_path / "state", tmp_path / "root"
+    copies.mkdir()
+    root.mkdir()
+    for name in ("lib64", "bin.copy"):
+        (root / name).touch()
+    for year in range(2020, 2026):
+        (copies / f"before-upgrade-{year}.copy").touch()
+    (copies / "before-upgrade-1 lib64 .copy").touch()
+    (copies / "before-upgrade-1\nbin.copy").touch()
+    (copies / "before-upgrade-1.copy").mkdir()
+    rosterd = tmp_path / "rosterd"
+    rosterd.write_text("#!/bin/sh\n")
+    rosterd.chmod(0o755)
+    script = (DEBIAN / "preinst").read_text()
+    for there, here in (("/usr/bin/rosterd", rosterd), ("/etc/rosterd/config.toml", rosterd), ("/var/lib/rosterd", copies)):
+        assert there in script
+        script = script.replace(there, str(here))
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["sh", "-c", script, "preinst", "upgrade", "0.1.0"], cwd=root, env=path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(file.name for file in root.iterdir()) == ["bin.copy", "lib64"]
+    left = sorted(file.name for file in copies.iterdir())
+    assert left == ["before-upgrade-1.copy", "before-upgrade-2023.copy", "before-upgrade-2024.copy", "before-upgrade-2025.copy"]
+
+
 def test_the_control_file_is_one(tmp_path: Path) -> None:
     """Filled in, dpkg takes it: each field it needs is there, the description is short, and the Python is bounded on both sides."""
     filled = (DEBIAN / "control.in").read_text()
