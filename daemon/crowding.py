@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import resource
+from itertools import islice
 from typing import Any, Protocol
 
 from daemon.complaint import Complaint
@@ -18,11 +19,16 @@ RESERVE = 256
 """Open files that no connection gets: 4 children, 45 connections to a store, the audit file, and those that were accepted a moment ago."""
 AT_A_TIME = 64
 """Connections that are accepted in one turn of the event loop, before anything is known of them."""
+LOOKS = 16
+"""Connections without a request of which one is sought whose answer has left; they may be many, and whoever comes is not to wait for that."""
 _NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Connection(Protocol):
-    """What is accepted, counted and hung up on."""
+    """What is accepted, counted and hung up on. `is_sending` = some of its last answer waits for a client that reads slowly."""
+
+    @property
+    def is_sending(self) -> bool: ...
 
     def hang_up(self) -> None: ...
 
@@ -40,7 +46,7 @@ def make_room() -> int:
 
 class Crowd:
     """All connections of this process. When there is no room for one more, whoever has been without a request longest goes; when everybody
-    has one, the newcomer. All of it happens on the event loop."""
+    has one, or an answer that has not left as a whole, the newcomer. All of it happens on the event loop."""
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -54,7 +60,7 @@ class Crowd:
         """Take in somebody who has asked nothing yet."""
         self._all.add(newcomer)
         if len(self._all) > self._room:
-            goes = next(iter(self._idle), newcomer)
+            goes = self._longest_idle() or newcomer
             self.leave(goes)
             goes.hang_up()
             said = "there is no room for more connections; those without a request are closed"
@@ -62,6 +68,13 @@ class Crowd:
             if goes is newcomer:
                 return
         self._idle[newcomer] = None
+
+    def _longest_idle(self) -> Connection | None:
+        for connection in list(islice(self._idle, LOOKS)):
+            if not connection.is_sending:
+                return connection
+            self._idle[connection] = self._idle.pop(connection)  # behind all others, so that the next to come looks at others
+        return None
 
     def begin(self, connection: Connection) -> None:
         """Take note that a request has come."""

@@ -134,6 +134,11 @@ class _Bounded(HttpToolsProtocol):
         super().__init__(*given, **more)
         self._crowd = crowd
 
+    @property
+    def is_sending(self) -> bool:
+        """Tell whether some of an answer has not left us; TLS shows no more than what it has not taken yet."""
+        return self.transport.get_write_buffer_size() > 0
+
     def hang_up(self) -> None:
         """End the connection now."""
         self.transport.abort()

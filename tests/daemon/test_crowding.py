@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from daemon.crowding import Crowd
+from daemon.crowding import LOOKS, Crowd
 
 
 class Line:
@@ -16,6 +16,7 @@ class Line:
 
     def __init__(self) -> None:
         self.is_up = True
+        self.is_sending = False
 
     def hang_up(self) -> None:
         self.is_up = False
@@ -49,6 +50,31 @@ def test_where_everybody_waits_for_an_answer_the_newcomer_goes() -> None:
     crowd.rest(lines[1])
     crowd.enter(lines[3])
     assert [line.is_up for line in lines] == [True, False, False, True]
+
+
+def test_whose_answer_has_not_left_as_a_whole_stays() -> None:
+    """A client that reads slowly loses nothing, though it asks nothing just now; when its answer has left it may go like others. Of very many
+    such clients only a few are looked at."""
+    crowd, lines = Crowd(3), [Line() for _ in range(6)]
+    for line in lines[:3]:
+        crowd.enter(line)
+    lines[0].is_sending = lines[1].is_sending = True
+    crowd.enter(lines[3])
+    assert [line.is_up for line in lines[:4]] == [True, True, False, True]
+    lines[3].is_sending = True
+    crowd.enter(lines[4])
+    assert [line.is_up for line in lines[:5]] == [True, True, False, True, False]
+    lines[1].is_sending = False
+    crowd.enter(lines[5])
+    assert [line.is_up for line in lines] == [True, False, False, True, False, True]
+    many = [Line() for _ in range(LOOKS + 1)]
+    crowd = Crowd(len(many))
+    for line in many:
+        crowd.enter(line)
+        line.is_sending = line is not many[-1]
+    crowd.enter(first := Line())
+    crowd.enter(second := Line())
+    assert (first.is_up, second.is_up, [line.is_up for line in many]) == (False, True, [True] * LOOKS + [False])
 
 
 def test_want_of_files_is_said_once_and_other_trouble_as_ever(caplog: pytest.LogCaptureFixture) -> None:

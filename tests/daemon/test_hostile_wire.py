@@ -47,14 +47,14 @@ class Noting:
         await send({"type": "http.response.body", "body": self.answer})
 
 
-def served(test: Callable[[int], None], app: Noting | None = None) -> Noting:
-    """Serve an app with the daemon's server while `test` runs with its port; return the app."""
+def served(test: Callable[[int], None], app: Noting | None = None, room: int = 1000) -> Noting:
+    """Serve an app with the daemon's server and `room` for connections while `test` runs with its port; return the app."""
     app = app or Noting()
 
     async def scenario() -> None:
         listeners, exchange = listen(HttpSettings(port=0)), Exchange()
         await exchange.put(app)
-        web = Web(exchange, listeners, None, Crowd(1000))
+        web = Web(exchange, listeners, None, Crowd(room))
         going = asyncio.create_task(web.serve())
         try:
             await web.ready()
@@ -160,3 +160,22 @@ def test_whoever_never_reads_the_answers_is_hung_up_on(monkeypatch: pytest.Monke
                     line.sendall(b"\r\n")
 
     served(ask_on, Noting(b"z" * 20_000_000))
+
+
+def test_a_crowd_cuts_no_answer_short() -> None:
+    """Who reads slowly gets the whole of an answer, however many come meanwhile; whoever there is no room for is hung up on."""
+    size = 16_000_000
+
+    def test(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), 10) as slow:
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            begun = len(slow.recv(1000))
+            others = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(3)]
+            assert others[0].recv(1) == b""
+            while begun <= size and (octets := len(slow.recv(1 << 20))):
+                begun += octets
+            for line in others:
+                line.close()
+        assert begun > size
+
+    served(test, Noting(b"x" * size), room=2)
