@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from daemon.crowding import AT_A_TIME, Crowd
+from daemon.handshake import Handshake
 from daemon.listening import BACKLOG, Listener
 
 FINISH_WITHIN = 10
@@ -103,12 +104,12 @@ class _Server(uvicorn.Server):
                 while True:
                     accepted, _ = line.accept()
                     accepted.setblocking(False)
-                    entering = loop.connect_accepted_socket(self._make_protocol, accepted, ssl=self.config.ssl)
+                    entering = loop.connect_accepted_socket(self._make_protocol, accepted)
                     self.server_state.tasks.add(task := loop.create_task(_come_in(entering)))
                     task.add_done_callback(self.server_state.tasks.discard)
         await super().shutdown(sockets)
 
-    def _make_protocol(self) -> asyncio.Protocol:
+    def _make_protocol(self) -> asyncio.BaseProtocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
@@ -116,7 +117,9 @@ class _Server(uvicorn.Server):
 
 async def _come_in(entering: Coroutine[Any, Any, Any]) -> None:
     with suppress(OSError):  # gone meanwhile, or no TLS
-        await entering
+        _, protocol = await entering
+        if isinstance(protocol, Handshake):
+            await protocol.secured
 
 
 class _Bounded(HttpToolsProtocol):
@@ -129,6 +132,8 @@ class _Bounded(HttpToolsProtocol):
     _octets = 0
     _late: asyncio.TimerHandle | None = None
     _leaving = False
+    handshake: Handshake | None = None
+    """What stands in the crowd until TLS has begun."""
 
     def __init__(self, *given: Any, crowd: Crowd, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -145,6 +150,9 @@ class _Bounded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        if self.handshake is not None:
+            self._crowd.leave(self.handshake)
+            self.handshake = None
         self._crowd.enter(self)
         if self._crowd.is_leaving:
             self.shutdown()
@@ -219,6 +227,12 @@ class _Bounded(HttpToolsProtocol):
             self._late = None
 
 
+def _secured(*, tls: ssl.SSLContext, crowd: Crowd, **more: Any) -> Handshake:
+    inside = _Bounded(crowd=crowd, **more)
+    inside.handshake = Handshake(inside, tls, crowd, HEADERS_WITHIN)
+    return inside.handshake
+
+
 class Web:
     """Serves one app on all listeners, with TLS on those that want it. `tls` may load another certificate at any time."""
 
@@ -256,7 +270,7 @@ class Web:
 def _config(app: Exchange, tls: ssl.SSLContext | None, crowd: Crowd) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=partial(_Bounded, crowd=crowd),  # type: ignore[arg-type]  # whatever makes a protocol will do
+        http=partial(_secured, tls=tls, crowd=crowd) if tls else partial(_Bounded, crowd=crowd),  # type: ignore[arg-type]  # whatever makes a protocol
         backlog=AT_A_TIME,
         ws="none",
         lifespan="off",
@@ -267,5 +281,4 @@ def _config(app: Exchange, tls: ssl.SSLContext | None, crowd: Crowd) -> uvicorn.
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=FINISH_WITHIN,
-        ssl_context_factory=(lambda config, default: tls) if tls else None,
     )

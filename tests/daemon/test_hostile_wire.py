@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from daemon.config import HttpSettings
 from daemon.crowding import Crowd
 from daemon.listening import listen
 from daemon.web import Exchange, Web
+from tests.daemon.test_serve_web import certificate
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
 
@@ -47,14 +52,15 @@ class Noting:
         await send({"type": "http.response.body", "body": self.answer})
 
 
-def served(test: Callable[[int], None], app: Noting | None = None, room: int = 1000) -> Noting:
+def served(test: Callable[[int], None], app: Noting | None = None, room: int = 1000, tls: ssl.SSLContext | None = None) -> Noting:
     """Serve an app with the daemon's server and `room` for connections while `test` runs with its port; return the app."""
     app = app or Noting()
 
     async def scenario() -> None:
-        listeners, exchange = listen(HttpSettings(port=0)), Exchange()
+        exchange = Exchange()
+        listeners = [replace(listener, tls=tls is not None) for listener in listen(HttpSettings(port=0))]
         await exchange.put(app)
-        web = Web(exchange, listeners, None, Crowd(room))
+        web = Web(exchange, listeners, tls, Crowd(room))
         going = asyncio.create_task(web.serve())
         try:
             await web.ready()
@@ -179,3 +185,26 @@ def test_a_crowd_cuts_no_answer_short() -> None:
         assert begun > size
 
     served(test, Noting(b"x" * size), room=2)
+
+
+def test_whoever_never_says_hello_counts_like_anybody(tmp_path: Path) -> None:
+    """Connections that do not begin TLS take no more files than there is room for: the oldest are closed, and who does begin it is answered."""
+    cert, key = certificate(tmp_path, "localhost")
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=cert)
+    server.load_cert_chain(cert, key)
+    client.check_hostname = False
+
+    def test(port: int) -> None:
+        with ExitStack() as stack:
+            mute = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(6)]
+            assert [line.recv(1) for line in mute[:3]] == [b""] * 3
+            with client.wrap_socket(socket.create_connection(("127.0.0.1", port), 10)) as line:
+                line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert line.recv(1000).startswith(b"HTTP/1.1 200")
+                assert mute[3].recv(1) == b""
+                for other in mute[4:]:
+                    other.setblocking(False)
+                    with pytest.raises(BlockingIOError):
+                        other.recv(1)
+
+    served(test, room=3, tls=server)
