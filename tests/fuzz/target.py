@@ -172,7 +172,7 @@ def recognised(wire: Wire) -> Any:
 
 def plainly_recognised(wire: Wire) -> Any:
     """Return the same, every message being opened."""
-    wire.skim = lambda data, at, *facts: (at, False)
+    wire.skim = lambda data, at, *facts: at
     return recognised(wire)
 
 

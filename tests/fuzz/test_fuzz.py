@@ -73,9 +73,9 @@ def test_the_quick_way_through_an_attribute_is_the_plain_one(raw: bytes, before:
         ("read_attribute", lambda data, at, end: (b"mail", [b"eve@example.com"], end)),
         ("message_length", lambda data, at: len(data) - at),
         ("read_done", lambda data, at, end, stop: ber.Done(0, "", "", b"")),
-        ("skim", lambda data, at, opening, most, recognise: skim(data, at, opening, most + 400, recognise)),
-        ("skim", lambda data, at, opening, most, recognise: skim(data, at, opening, most, lambda octets: recognise(octets[1:]))),
-        ("skim", lambda data, at, opening, most, recognise: (skim(data, at, opening, most, recognise)[0], False)),
+        ("skim", lambda data, at, opening, most, *ways: skim(data, at, opening, most + 400, *ways)),
+        ("skim", lambda data, at, opening, most, ask, take: skim(data, at, opening, most, lambda octets: ask(octets[1:]), take)),
+        ("skim", lambda data, at, opening, most, ask, take: skim(data, at, opening, most, ask, lambda *where: (take(*where), take(*where)))),
     ],
 )
 def test_a_decoder_that_is_wrong_is_noticed(name: str, wrong: object, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,10 @@ def read_attribute(data: bytes, at: int, end: int) -> tuple[bytes, list[bytes], 
         stop = at + 2 + data[at + 1]
         short = data[at] == SEQUENCE and data[at + 1] < 0x80 and stop <= end
         if short and data[at + 2] == OCTETS and data[value] == SET and value + 2 + data[value + 1] == stop:
-            values, value, kind = [], value + 2, data[at + 4 : value]
+            kind = data[at + 4 : value]
+            if data[value + 2] == OCTETS and value + 4 + data[value + 3] == stop:
+                return kind, [data[value + 4 : stop]], stop  # one value, as nearly always
+            values, value = [], value + 2
             while value < stop and data[value] == OCTETS:
                 start = value + 2
                 value = start + data[value + 1]

@@ -1,4 +1,4 @@
-"""The quick way past entries that are recognised: those that lie whole in the buffer, in the usual form, are not taken apart."""
+"""The quick way through entries that lie whole in the buffer, in the usual form: those that are recognised are not taken apart at all."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ def openings(message_id: int) -> dict[int, bytes]:
     return {form: begin + bytes([form]) for form in (0x81, 0x82, 0x83, 0x84)}
 
 
-def skim(data: bytes, at: int, opening: dict[int, bytes], most: int, recognise: Callable[[bytes], bool]) -> tuple[int, bool]:
-    """Hand the octets of one entry after the other to `recognise` (see Wire), from the message that begins at `at` and for as long as they are
-    recognised. Return where the first message begins that is not, and whether `recognise` was asked about it.
+def skim(
+    data: bytes, at: int, opening: dict[int, bytes], most: int, recognise: Callable[[bytes], bool], take: Callable[[bytes, int, int], None]
+) -> int:
+    """Hand the octets of one entry after the other to `recognise` (see Wire), from the message that begins at `at`, and tell `take` (data, where
+    its content begins and ends) of each that is not recognised. Return where the first message begins that is left to the plain reading.
 
     Only what has the usual form is looked at: whole messages of up to `most` octets, entries without controls, lengths of more than 127
-    octets written in the same way twice. All else is left to the plain reading, which knows what is wrong with it, if anything is.
+    octets written in the same way twice. The plain reading knows what is wrong with all else, if anything is.
     """
     have = len(data)
     while at + 2 < have and data[at] == 0x30 and (begin := opening.get(form := data[at + 1])):
@@ -32,6 +34,6 @@ def skim(data: bytes, at: int, opening: dict[int, bytes], most: int, recognise: 
         if end > have or end - at > most or data[start:inner] != begin or content + int.from_bytes(data[inner:content], "big") != end:
             break
         if not recognise(data[content:end]):
-            return at, True
+            take(data, content, end)
         at = end
-    return at, False
+    return at

@@ -97,20 +97,23 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         self._deadline = time.monotonic() + patience
         self.references = 0
         self.done = None
-        opening, asked = openings(message_id), False
+        opening = openings(message_id)
         try:
             while True:
                 if self.recognise and not self.overhear:
-                    self._at, asked = self.skim(self._buffer, self._at, opening, self.biggest_entry, self.recognise)
-                result = self._receive_one(message_id, asked)
+                    self._at = self.skim(self._buffer, self._at, opening, self.biggest_entry, self.recognise, self._take)
+                result = self._receive_one(message_id)
                 if result is not None:
                     return [result, RESPONSE_COMPLETE]
         except Garbled as error:
             self.close()
             raise translate.garbled(self.address.url, str(error)) from error
 
-    def _receive_one(self, message_id: int, asked: bool) -> dict[str, Any] | None:
-        """Receive one message; return it if it ends the answer. `asked` = it is an entry that is known not to be recognised."""
+    def _take(self, data: bytes, at: int, end: int) -> None:
+        self.take(self._reader.read(data, at, end))
+
+    def _receive_one(self, message_id: int) -> dict[str, Any] | None:
+        """Receive one message; return it if it ends the answer."""
         length = ber.message_length(self._buffer, self._at)
         if not length or self._at + length > len(self._buffer):
             length = self._await_message()
@@ -122,8 +125,8 @@ class Wire(SyncStrategy):  # type: ignore[misc]  # ldap3 has no types
         number, tag, at, end = ber.open_message(data, begin, stop)
         if number != message_id:
             self._refuse_other(number)
-        if tag == ber.ENTRY and (asked or self.recognise is None or not self.recognise(data[at:end])):
-            self.take(self._reader.read(data, at, end))
+        if tag == ber.ENTRY and (self.recognise is None or not self.recognise(data[at:end])):
+            self._take(data, at, end)
         if tag in (ber.ENTRY, ber.INTERMEDIATE):
             if self.overhear:
                 self.overhear(tag, data[end:stop] if tag == ber.ENTRY else data[at:end])
