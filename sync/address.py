@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from functools import lru_cache
 
 import idna
@@ -33,6 +34,11 @@ def normalise(address: str) -> str:
     if len(address) <= MAX_OCTETS and _USUAL.fullmatch(address):
         return address
     return normalise_plainly(address)
+
+
+def are_usual(addresses: Collection[str]) -> bool:
+    """Tell whether each of these is its own compared form, as is nearly all that directories list: for `normalise` nothing is left to do."""
+    return all(map(_USUAL.fullmatch, addresses)) and all(len(address) <= MAX_OCTETS for address in addresses)
 
 
 def normalise_plainly(address: str) -> str:

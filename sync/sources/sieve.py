@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sync.address import MalformedAddress, domain_of, normalise, normalise_domain
+from collections.abc import Sequence
+
+from sync.address import MalformedAddress, are_usual, domain_of, normalise, normalise_domain
 from sync.directory import Dropped, Listed
 
 LONGEST_VALUE = 1024
@@ -64,6 +66,13 @@ class Addresses:
             self._sieve.drop(attribute, text, f"is one more than {MOST_ADDRESSES} addresses")
         else:
             self._found[matched] = Listed(spelt, matched, marked)
+
+    def take_usual(self, texts: Sequence[str]) -> bool:
+        """Do as `take` for each of these, which nobody marks, where there is nothing to find fault with; else do nothing and return False."""
+        if self._domains or self._found or len(texts) > MOST_ADDRESSES or not are_usual(texts):
+            return False
+        self._found = {text: Listed(text, text) for text in texts}
+        return True
 
     @property
     def any_marked(self) -> bool:

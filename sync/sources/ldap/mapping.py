@@ -9,6 +9,7 @@ from sync.settings import SourceSettings
 from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.dialect import Dialect
 from sync.sources.ldap.dn import MalformedDn, normalise_dn, parse_dn
+from sync.sources.ldap.forms import PLAIN
 from sync.sources.ldap.names import attribute_key
 from sync.sources.ldap.nesting import PRIMARY_ATTRIBUTES, Nesting
 from sync.sources.ldap.state import StateReader
@@ -130,7 +131,10 @@ class Mapper:
     def _addresses(self, entry: Entry, sieve: Sieve) -> tuple[Listed, ...]:
         found = Addresses(self._domains, sieve)
         for shown, key, form in self._emails:
-            for text in self._texts(entry, key, sieve, shown):
+            texts = self._texts(entry, key, sieve, shown)
+            if form is PLAIN and found.take_usual(texts):
+                continue
+            for text in texts:
                 told = form.read(text.strip(" "))  # spaces are insignificant in this syntax (RFC 4518 section 2.6.1)
                 if told is not None:
                     found.take(shown, text, *told)

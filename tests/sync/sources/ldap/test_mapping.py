@@ -14,7 +14,7 @@ from sync.sources.ldap.ber import Entry
 from sync.sources.ldap.dialect import dialect_of
 from sync.sources.ldap.mapping import Mapper, _texts_plainly
 from sync.sources.ldap.vendors import OPENLDAP
-from sync.sources.sieve import MOST_ADDRESSES, MOST_DROPPED, MOST_GROUPS, Sieve
+from sync.sources.sieve import MOST_ADDRESSES, MOST_DROPPED, MOST_GROUPS, Addresses, Sieve
 
 
 def _mapper(settings: SourceSettings) -> Mapper:
@@ -46,6 +46,22 @@ def test_values_taken_in_one_go_are_those_taken_one_by_one(values: list[bytes]) 
     short, plain, mapper = Sieve(), Sieve(), _mapper(SourceSettings("corp", "ldap", 0))
     assert mapper._texts(Entry("", {"uid": values}), "uid", short, "uid") == _texts_plainly(values, plain, "uid")
     assert short.result() == plain.result()
+
+
+_ADDRESSES = st.sampled_from(["ann@example.com", "b@x.de", "Ann@Example.com", " b@x.de ", "nonsense", "", "b@x.de\n", "ü@x.de", f"{'y' * 250}@x.de"])
+_MANY = st.integers(60, 70).map(lambda number: [f"a{one}@x.de" for one in range(number)])
+
+
+@given(st.lists(_ADDRESSES, max_size=4) | _MANY, st.lists(_ADDRESSES, max_size=4), st.sampled_from([(), ("x.de",)]))
+def test_addresses_taken_in_one_go_are_those_taken_one_by_one(mail: list[str], alias: list[str], domains: tuple[str, ...]) -> None:
+    """Whatever two attributes list, the short way takes the same addresses as the plain one, in the same order, and names the same others."""
+    short, plain = Sieve(), Sieve()
+    mapper = _mapper(SourceSettings("corp", "ldap", 0, attributes=Attributes(emails=("mail", "alias")), domains=domains))
+    found = mapper._addresses(Entry("", {name: [text.encode() for text in texts] for name, texts in (("mail", mail), ("alias", alias))}), short)
+    one_by_one = Addresses(frozenset(domains), plain)
+    for name, text in [*(("mail", text) for text in mail), *(("alias", text) for text in alias)]:
+        one_by_one.take(name, text, text.strip(" "), False)
+    assert (found, short.result()) == (one_by_one.result(), plain.result())
 
 
 def test_an_address_listed_twice_is_one_address() -> None:
