@@ -38,7 +38,7 @@ def normalise(address: str) -> str:
 
 def are_usual(addresses: Collection[str]) -> bool:
     """Tell whether each of these is its own compared form, as is nearly all that directories list: for `normalise` nothing is left to do."""
-    return all(map(_USUAL.fullmatch, addresses)) and all(len(address) <= MAX_OCTETS for address in addresses)
+    return all(map(_USUAL.fullmatch, addresses)) and max(map(len, addresses), default=0) <= MAX_OCTETS
 
 
 def normalise_plainly(address: str) -> str:

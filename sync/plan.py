@@ -97,15 +97,19 @@ def introduce(person: Person) -> tuple[tuple[Listed, ...], int, dict[str, Any]]:
     emails = person.emails
     primary = 0
     if len(emails) > 1:
-        first = {email.matched: email for email in reversed(emails)}
-        if len(first) < len(emails):
+        if len({email.matched for email in emails}) < len(emails):
+            first = {email.matched: email for email in reversed(emails)}
             emails = tuple(email for email in emails if first[email.matched] is email)
         primary = next((place for place, email in enumerate(emails) if email.marked), 0)
-    after: dict[str, Any] = {name: value for name in ("place", "username", "name") if (value := getattr(person, name))}
+    after: dict[str, Any] = {}
+    for name, value in (("place", person.place), ("username", person.username), ("name", person.name)):
+        if value:
+            after[name] = value
     if person.expires_at is not None:
         after["expires_at"] = person.expires_at
     if emails:
-        after["emails"] = [emails[primary].spelt, *(email.spelt for place, email in enumerate(emails) if place != primary)]
+        spelt = [email.spelt for email in emails]
+        after["emails"] = [spelt.pop(primary), *spelt]
     if person.groups:
         after["groups"] = sorted(set(person.groups))
     return emails, primary, after

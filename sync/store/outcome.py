@@ -41,7 +41,8 @@ class ChangeLog:
     ) -> None:
         """Record one change; `kind` is one of the counts in the singular."""
         self.counts[_PLURAL.get(kind, kind)] += 1
-        told_before, told_after = (_encode(one).decode() if one else None for one in (before, after))
+        told_before = _encode(before).decode() if before else None
+        told_after = _encode(after).decode() if after else None
         self._rows.append((self._run_id, kind, user_id, external_id, email or None, told_before, told_after, reason, evidence))
 
     def flush(self, connection: Connection, *, rest: bool = False) -> None:
