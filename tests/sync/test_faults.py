@@ -212,6 +212,7 @@ def test_a_line_cut_at_every_octet(world: World, slapd: Slapd) -> None:
         assert run.counts.get("missing", 0) == 0
         assert all(world.keys(f"u{number:06d}@example.com")[0][1] for number in (1, 2, 3))
         octets += 1
+        world.clock.forward(seconds=1)  # of thousands of runs of one moment, two would be drawn the same id
     assert octets > 1000
     assert world.store.query('select * from "user" order by id', {}) == unchanged
 
