@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from sync.ids import new_ids
 from sync.policy import Rule
 from sync.store import kept
 from sync.store.engine import Connection, Store
-from sync.store.staging import StagedKey, Staging
+from sync.store.staging import BEFORE_ALL, StagedKey, Staging
 from sync.vault import Mint, Vault
 
 
@@ -43,14 +43,24 @@ class Sealer:
     def seal(self, connection: Connection, staging: Staging) -> None:
         """Stage a sealed key for everybody whom a policy owes one, and the next value of each key that expires soon."""
         with self.store.read(on=connection):
-            first = list(staging.entitled(connection, self.source, self.away_before))
             renewals = {rule: self._renewable(connection, staging, rule) for rule in self.rules if rule.expires_after is not None}
         rules, new_id = {rule.name: rule for rule in self.rules}, new_ids()
-        for batch in kept.batches(first):
+        for batch in kept.batches(self._entitled(connection, staging)):
             self._stage(staging, [_Owed(external_id, user_id, rules[policy], next(new_id)) for external_id, user_id, policy in batch])
         for rule, due in renewals.items():
             for expiring in kept.batches(due):
                 self._stage(staging, [_Owed(external_id, user_id, rule, key_id) for external_id, user_id, key_id in expiring], renew=True)
+
+    def _entitled(self, connection: Connection, staging: Staging) -> Iterator[tuple[str, str, str]]:
+        """Yield whoever is owed a first key: of a million newcomers that is everybody, so never all of them are in memory."""
+        after = BEFORE_ALL
+        while True:
+            with self.store.read(on=connection):
+                page = staging.entitled(connection, self.source, self.away_before, after)
+            if not page:
+                return
+            yield from page
+            after = page[-1][0], page[-1][2]
 
     def _renewable(self, connection: Connection, staging: Staging, rule: Rule) -> list[tuple[str, str, str]]:
         return list(staging.renewable(connection, self.source, rule.name, self.store.now() + rule.renew_before * 1000))

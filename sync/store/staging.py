@@ -74,6 +74,10 @@ _KEY = ("id", "external_id", "policy", "sealed", "digest", "expires_at", "renews
 
 _decode = msgspec.msgpack.Decoder(Person).decode
 BATCH = 1000
+ENTITLED = 20_000
+"""People owed a key that are held in memory at once: many, for PostgreSQL may join everybody anew to find them."""
+BEFORE_ALL = ("", "")
+"""The (external id, policy) after which everybody comes."""
 FEW = 200
 """Ids that are asked for at once: so many are always sought in the index, one by one."""
 
@@ -169,18 +173,21 @@ class Staging:
         """Return how many staged people each policy wants to give a key."""
         return {row[0]: row[1] for row in connection.execute(text("select policy, count(*) from staged_policy group by policy"))}
 
-    def entitled(self, connection: Connection, source: str, away_before: int) -> Iterator[tuple[str, str, str]]:
-        """Yield (external id, user id, policy) of active people, known or noted as new, whom a policy owes its first key, or its first since
-        they came back: away since before `away_before`, their old ones stay off."""
-        know_sizes(connection, _temporary.tables)
-        query = (
+    def entitled(self, connection: Connection, source: str, away_before: int, after: tuple[str, str]) -> list[tuple[str, str, str]]:
+        """Return (external id, user id, policy) of active people, known or noted as new, whom a policy owes its first key, or its first since
+        they came back: away since before `away_before`, their old ones stay off. The first ENTITLED `after` an (external id, policy), sorted."""
+        if after == BEFORE_ALL:
+            know_sizes(connection, _temporary.tables)
+        query = text(
             "select p.external_id, coalesce(u.id, v.user_id), p.policy from staged_policy p join staged s on s.external_id = p.external_id"
             ' left join "user" u on u.source = :source and u.external_id = p.external_id left join verdict v on v.external_id = p.external_id'
-            " left join virtual_key k on k.user_id = u.id and k.policy = p.policy where s.active and (k.id is null"
+            " left join virtual_key k on k.user_id = u.id and k.policy = p.policy"
+            " where (p.external_id, p.policy) > (:external_id, :policy) and s.active and (k.id is null"
             f" or (k.deleted_at is null and {issuing.LONG_AWAY})) order by p.external_id, p.policy"  # as users' ids are: their keys' follow them
+            " limit :most"
         )
-        for row in streamed(connection, query, {"source": source, "away_before": away_before}):
-            yield row[0], row[1], row[2]
+        facts = {"source": source, "away_before": away_before, "external_id": after[0], "policy": after[1], "most": ENTITLED}
+        return [(row[0], row[1], row[2]) for row in connection.execute(query, facts)]
 
     def renewable(self, connection: Connection, source: str, policy: str, expiring_before: int) -> Iterator[tuple[str, str, str]]:
         """Yield (external id, user id, key id) of enabled keys of a policy that expire before `expiring_before` while their owner meets it."""

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sync.errors import ConfigError, Conflict, InvalidRequest, NotFound
 from sync.run import perform
 from sync.settings import Policy, Secret
-from sync.store import events, keychanges, keyimports, keyring, keys, lookup, nodes, people, runs
+from sync.store import events, keychanges, keyimports, keyring, keys, lookup, nodes, people, runs, staging
 from sync.store.engine import open_store
 from sync.store.keychanges import Stamp, Wanted
 from sync.vault import Vault, generate_key_line
@@ -47,6 +47,21 @@ def works(world: World, value: str) -> bool:
 
 def told(world: World) -> list[tuple[str, str]]:
     return [(one.kind, one.by) for one in events.unread(world.store, "audit")]
+
+
+# -- first keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 14, 15])
+def test_whoever_is_owed_keys_gets_each_once_however_many_are_held_in_memory(world: World, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Nobody is left out and nobody is given two where one page of them ends and the next begins."""
+    monkeypatch.setattr(staging, "ENTITLED", most)
+    world.policies = (Policy("all"), Policy("also"))
+    world.declare()
+    world.people(7)
+    assert world.sync().counts["keys_issued"] == 14
+    assert all(len(world.keys(f"p{number}@corp.example")) == 2 for number in range(7))
+    assert world.sync().counts.get("keys_issued", 0) == 0
 
 
 # -- rotation --------------------------------------------------------------------------------------------------------------
