@@ -9,7 +9,6 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from daemon import garbage
 from daemon.commands.opening import Opened
 from daemon.commands.progress import Watcher
 from sync.errors import Conflict
@@ -34,7 +33,6 @@ _STATUS_OF_ERROR = {"bug": BUG, "config_invalid": CONFIGURATION, "store_unavaila
 
 def perform_here(opened: Opened, vault: Vault, source: SourceSettings, run_id: str, watcher: Watcher) -> RunView:
     """Perform a waiting run in this process; return it, still waiting if another process syncs the source now."""
-    garbage.look_seldom()
     config = opened.config
     setting = RunSetting(
         opened.store, vault, source, config.policies, partial(open_source, snapshot=opened.store.read), partial(normalise_group, source.kind),
