@@ -60,11 +60,6 @@ class ChangeLog:
         """Count keys whose changes were written otherwise."""
         self.counts["keys_issued"] += issued
 
-    @property
-    def pending(self) -> bool:
-        """Tell whether rows wait to be written."""
-        return bool(self._rows)
-
 
 _PLURAL = {"key_issued": "keys_issued", "key_disabled": "keys_disabled"}
 
