@@ -211,7 +211,10 @@ class Daemon:
     def _tidy(self) -> None:
         """Forget runs older than [store] history, and the names and addresses of people removed before forget_after."""
         if not self._is_clock_right():
-            _log.warning("nothing is forgotten: the clock of this host jumped since rosterd began", extra={"event": "tidy.clock"})
+            _log.warning(
+                "nothing is forgotten: the clock of this host jumped since rosterd began; if it is right now, restart rosterd",
+                extra={"event": "tidy.clock"},
+            )
             return
         settings = self._config.store
         old_runs = _total(lambda: runs.prune(self._store, settings.history * 1000))
