@@ -24,11 +24,11 @@ def constant(number: int) -> bytes:
     return b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def finder(people: int, token: str) -> Request:
-    """Return what makes the lookup of a number: another person each time, all over the directory."""
+def finder(people: int, token: str, first: int = 0) -> Request:
+    """Return what makes the lookup of a number: another person each time, all over the directory; `first` = how many were looked up before."""
 
     def find(number: int) -> bytes:
-        path = f"/api/users/email/person.{number * 7919 % people + 1}@example.com/virtual-keys"
+        path = f"/api/users/email/person.{(first + number) * 7919 % people + 1}@example.com/virtual-keys"
         return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
     return find
@@ -36,17 +36,18 @@ def finder(people: int, token: str) -> Request:
 
 def measure_lookups(part: Part, installation: Installation, people: int, count: int) -> None:
     """Measure one round with a daemon of its own: ready, idle, a constant, lookups, and lookups while a sync of everybody runs."""
-    find, admin = finder(people, installation.token("lookup")), installation.token("admin")
+    token, admin, block = installation.token("lookup"), installation.token("admin"), count // TURNS
+    find = finder(people, token)
     with installation.serving() as (pid, ready):
         installation.wait_until_quiet(admin)
         part.add(daemon__ready_seconds=ready, daemon__idle_mb=peak_of(pid))
         for request, expected in ((constant, b"live"), (find, KEY)):  # warm
             ask(installation.port, request, expected, count=500)
-        for _ in range(TURNS):
-            part.add_load("constant", ask(installation.port, constant, b"live", count=count // TURNS))
+        for turn in range(TURNS):
+            part.add_load("constant", ask(installation.port, constant, b"live", count=block))
             used = cpu_of(pid)
-            part.add_load("lookup", ask(installation.port, find, KEY, count=count // TURNS))
-            part.add(lookup__processor_us=(cpu_of(pid) - used) / (count // TURNS) * 1e6)
+            part.add_load("lookup", ask(installation.port, finder(people, token, turn * block), KEY, count=block))
+            part.add(lookup__processor_us=(cpu_of(pid) - used) / block * 1e6)
         part.add_load("lookup_alone", ask(installation.port, find, KEY, count=count // 2, connections=1))
         busy, seconds = lookups_during_sync(installation, find, admin)
         part.add_load("lookup_during", busy)
