@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.measure import Failed, Measured, measure
-from tests.servers.slapd import Slapd, free_port
+from tests.servers.ports import free_port
+from tests.servers.slapd import Slapd
 
 CONFIG = """\
 [store]

@@ -19,7 +19,7 @@ import ldap3
 
 from tests.servers.dirsrv_texts import FREEIPA_ROOT, FREEIPA_SCHEMA, KERBEROS_SCHEMA, ROOT_DN, ROOT_PASSWORD, configuration, tree
 from tests.servers.edits import Edits
-from tests.servers.slapd import free_port
+from tests.servers.ports import free_port
 
 __all__ = ["Dirsrv", "DirsrvFailed", "DirsrvTree"]
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.servers.slapd import free_port
+from tests.servers.ports import free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from tests.servers.ports import free_port
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off",
@@ -33,7 +34,7 @@ class Postgres:
         self._temporary = tempfile.TemporaryDirectory(prefix="rosterd-pg-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
         self.data = self.folder / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._as = _unprivileged()
         bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
@@ -121,9 +122,3 @@ def _unprivileged() -> list[str]:
     """Return the words that begin a command whose process is not root's, and is told to stop at once when ours has ended."""
     nobody = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     return ["setpriv", *nobody, "--pdeathsig=QUIT", "env", "HOME=/tmp"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

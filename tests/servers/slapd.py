@@ -15,22 +15,16 @@ from typing import Any
 import ldap3
 
 from tests.servers.edits import Edits
+from tests.servers.ports import free_port
 from tests.servers.slapd_texts import CONFIG, DATABASE, PASSWORD, SUFFIX, TREE, make_certificate, person_id, person_ldif
 
-__all__ = ["Slapd", "SlapdFailed", "free_port", "person_id", "person_ldif"]
+__all__ = ["Slapd", "SlapdFailed", "person_id", "person_ldif"]
 
 _SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin:/usr/lib/openldap:/usr/local/libexec:" + os.environ.get("PATH", ""))
 
 
 class SlapdFailed(Exception):
     """slapd or one of its tools ended badly; carries what it printed."""
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Slapd(Edits):

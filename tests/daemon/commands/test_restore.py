@@ -23,7 +23,7 @@ from sync.store import forgetting, keychanges, nodes, people, restoring, runs, s
 from sync.store.backup import backup
 from sync.store.engine import open_store
 from tests.daemon.commands.place import Place
-from tests.servers.slapd import free_port
+from tests.servers.ports import free_port
 from tests.sync.provider import Provider
 from tests.sync.world import World
 

@@ -16,7 +16,8 @@ from sync.sources import open_source
 from sync.sources.ldap.connection import tls_context
 from tests.servers.cutter import Cutter, close_after
 from tests.servers.liar import Liar
-from tests.servers.slapd import Slapd, free_port
+from tests.servers.ports import free_port
+from tests.servers.slapd import Slapd
 from tests.sync.sources.ldap.corp import corp, read
 
 

@@ -14,7 +14,8 @@ from sync.sources.ldap.probe import probe
 from sync.sources.probed import Probed
 from tests.servers import liar
 from tests.servers.liar import Liar
-from tests.servers.slapd import Slapd, free_port
+from tests.servers.ports import free_port
+from tests.servers.slapd import Slapd
 from tests.sync.sources.ldap.corp import corp
 
 
