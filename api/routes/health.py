@@ -39,7 +39,8 @@ async def ready(request: Call, strict: FromQuery[bool] = False) -> Response[Read
 
 
 def _stale(store: Store) -> list[str]:
-    return [source.name for source in sources.list_sources(store) if source.stale and source.state != "unconfigured"]
+    with store.read() as connection:
+        return list(sources.stale_ones(connection, store.now()))
 
 
 def _answer(readiness: Readiness) -> Response[Readiness]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from sync.store import events
+from sync.store import events, sources
 from sync.store.engine import Store
 
 BY = "rosterd"
@@ -33,10 +33,9 @@ def run_failed(connection: Connection, run_id: str, error: dict[str, str], now: 
 
 def note_stale(store: Store) -> list[str]:
     """Record every source whose answers have just grown stale, once until it is read again; return their names."""
-    query = text("select name, read_at, stale_after_ms from source where configured and read_at is not null and stale_after_ms is not null")
     with store.read() as connection:
         now = store.now()
-        stale = {row.name: row.read_at for row in connection.execute(query) if now - row.read_at > row.stale_after_ms}
+        stale = sources.stale_ones(connection, now)
         told = {row[0].removeprefix(_STALE) for row in connection.execute(text("select name from meta where name like 'stale:%'"))}
     if stale.keys() == told:
         return []

@@ -51,6 +51,16 @@ def get_source(store: Store, name: str) -> SourceView:
         return _view(connection, _row(connection, name), store.now())
 
 
+def stale_ones(connection: Connection, now: int) -> dict[str, int]:
+    """Return the configured sources that were last read too long ago, in their order, and when that was. Counts nobody, so it takes no longer with
+    a million people."""
+    query = text(
+        "select name, read_at from source where configured and read_at is not null and stale_after_ms is not null and :now - read_at > stale_after_ms"
+        " order by rank, name"
+    )
+    return {row.name: row.read_at for row in connection.execute(query, {"now": now})}
+
+
 def pause(store: Store, name: str, by: str) -> SourceView:
     """Stop the schedule of a source until it is resumed; lookups and runs that humans ask for go on. Raises NotFound."""
     with store.write() as connection:

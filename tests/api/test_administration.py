@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
 from api.routes import events
 from sync.store import runs
@@ -303,6 +303,17 @@ def test_health_says_ready_and_names_stale_sources(company: Company) -> None:
     assert company.ask("GET", "/health/ready").json()["stale"] == ["corp"]
     assert company.ask("GET", "/health/ready").status_code == 200
     assert company.ask("GET", "/health/ready?strict=1").status_code == 503
+
+
+def test_health_counts_nobody(company: Company) -> None:
+    """Whether it is ready is asked all the time, by whoever waits a second for it: no statement reads the people of a source."""
+    company.add_user("ada@example.com")
+    company.ask("GET", "/health/ready")
+    asked: list[str] = []
+    event.listen(company.store.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    assert company.ask("GET", "/health/ready").status_code == 200
+    assert any("from source" in statement for statement in asked), "stale sources are looked for"
+    assert not [statement for statement in asked if "user" in statement or "count" in statement]
 
 
 def test_the_description_of_the_api_is_for_this_machine_and_admins(company: Company) -> None:
