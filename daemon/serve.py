@@ -46,6 +46,8 @@ LEAST_PATIENCE = 600.0
 """Seconds that any run may go without progress."""
 ANSWERS = 20
 """…or so many times its read_timeout for each server, if that is more: one answer may take ten."""
+TELL_WITHIN = 5.0
+"""Seconds in which the audit file is told at the end what waits. A first sync may leave more: the next daemon, or `rosterd audit`, tells the rest."""
 
 
 def serve(path: Path) -> int:
@@ -254,7 +256,7 @@ class Daemon:
     def _say_goodbye(self) -> None:
         try:
             nodes.leave(self._store, self._name)
-            relay(self._store, self._audit)
+            relay(self._store, self._audit, TELL_WITHIN)
         except StoreUnavailable as error:
             _log.warning("the store could not be told that this daemon ends", extra={"event": "node.store", "why": str(error)})
 

@@ -75,11 +75,12 @@ def _go_on(connection: Connection) -> None:
 
 def unread(store: Store, reader: str, most: int = 1000) -> list[Happening]:
     """Return the next events that this reader has not been told, oldest first."""
-    query = text("select * from event where id > :place order by id limit :most")
+    query = text(f"select id, {', '.join(_COLUMNS)} from event where id > :place order by id limit :most")
     with store.read() as connection:
         rows = connection.execute(query, {"place": _places(connection).get(reader, 0), "most": most}).all()
-    return [
-        Happening(row.id, must_rfc3339(row.at), row.kind, row.by, row.run_id, row.user_id, row.key_id, row.jti, decoded(row.detail)) for row in rows
+    return [  # taken apart by place: by name takes twice the time, and there may be a million
+        Happening(number, must_rfc3339(at), kind, by, run_id, user_id, key_id, jti, decoded(detail))
+        for number, at, kind, by, run_id, user_id, key_id, jti, detail in rows
     ]
 
 

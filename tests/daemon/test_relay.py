@@ -1,0 +1,64 @@
+"""Telling the audit file what happened in the store: everything, in order, and never so much in one go that lookups wait."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import daemon.relay
+from api.audit import AuditLog
+from daemon.relay import EVERY, PORTION, relay, relay_forever
+from sync.store import events
+from sync.store.engine import Store
+
+MANY = 2 * PORTION + 7
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Iterator[AuditLog]:
+    """Return an audit file, still empty."""
+    opened = AuditLog(tmp_path / "audit.jsonl", 86_400)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def _keys(store: Store) -> None:
+    """Let a sync have issued many keys."""
+    with store.write() as connection:
+        events.record_all(connection, "key.issued", "sync", store.now(), [{"key_id": f"key-{number}"} for number in range(MANY)])
+
+
+def told(audit: AuditLog) -> list[str]:
+    """Return the keys that the file tells of."""
+    return [json.loads(line)["key_id"] for line in audit.path.read_text().splitlines()] if audit.path.exists() else []
+
+
+def test_a_first_sync_is_told_in_portions_with_a_rest_after_each(store: Store, audit: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lookups need Python too: after each portion they have it for several times as long as the portion took, until all is told."""
+    rests, lengths = list[float](), list[int]()
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        lengths.append(len(told(audit)))
+        if len(rests) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(daemon.relay.asyncio, "sleep", rest)
+    monkeypatch.setattr(daemon.relay, "_relay_portion", lambda *given: (daemon.relay.relay_some(*given), 0.01))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(relay_forever(store, audit))
+    assert (lengths, rests) == ([PORTION, 2 * PORTION, MANY], [daemon.relay.REST * 0.01, daemon.relay.REST * 0.01, EVERY])
+    assert told(audit) == [f"key-{number}" for number in range(MANY)]
+
+
+def test_a_daemon_that_ends_tells_for_so_long_and_the_next_one_the_rest(store: Store, audit: AuditLog) -> None:
+    """Nothing is lost and nothing is told twice, wherever one has stopped."""
+    assert relay(store, audit, within=0) == 0 and told(audit) == []
+    assert daemon.relay.relay_some(store, audit) == PORTION
+    assert relay(store, audit) == MANY - PORTION
+    assert told(audit) == [f"key-{number}" for number in range(MANY)] and events.unread(store, events.AUDIT) == []
