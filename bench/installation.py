@@ -138,6 +138,18 @@ class Installation:
                 raise Failed("the daemon's runs do not end")
             time.sleep(0.2)
 
+    def untold(self) -> int:
+        """Return how many events of the store the audit file has not been told: after a first sync one for each key."""
+        return sum(count for (count,) in self.select("select count(*) from event"))
+
+    def wait_until_told(self) -> None:
+        """Wait until the audit file has been told everything. Raises Failed after ten minutes."""
+        until = time.perf_counter() + 600
+        while self.untold():
+            if time.perf_counter() > until:
+                raise Failed("the audit file is not told what happened")
+            time.sleep(0.2)
+
     def take_names_from(self, attribute: str, pid: int) -> None:
         """Let another attribute be the display name, and let the daemon know: the next sync reads everybody and changes everybody."""
         said = self._config.read_text().partition("[source.attributes]")[0]

@@ -18,6 +18,9 @@ KEY = b"sk-bf-"
 TURNS = 4
 """Times that a constant and lookups are asked for in turn, in each round: a machine is now quick, now slow, for both alike."""
 
+LITTLE = 10_000
+"""Events that are told before much can be measured beside it."""
+
 
 def constant(number: int) -> bytes:
     """Return a request that is always answered with the same few octets."""
@@ -41,6 +44,7 @@ def measure_lookups(part: Part, installation: Installation, people: int, count: 
     with installation.serving() as (pid, ready):
         installation.wait_until_quiet(admin)
         part.add(daemon__ready_seconds=ready, daemon__idle_mb=peak_of(pid))
+        measure_telling(part, installation, find)
         for request, expected in ((constant, b"live"), (find, KEY)):  # warm
             ask(installation.port, request, expected, count=500)
         for turn in range(TURNS):
@@ -55,6 +59,24 @@ def measure_lookups(part: Part, installation: Installation, people: int, count: 
     with (installation.folder / "audit.jsonl").open("rb") as audit:
         sizes = [len(line) for line in audit if b'"lookup"' in line]
     part.add(lookup__audit_octets=sum(sizes) / len(sizes))
+
+
+def measure_telling(part: Part, installation: Installation, find: Request) -> None:
+    """Measure lookups while the audit file is told of every key that a first sync has issued, if it is not already; return when it has been."""
+    if installation.untold() > LITTLE:
+        told = threading.Event()
+
+        def watch() -> None:
+            try:
+                installation.wait_until_told()
+            finally:
+                told.set()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        part.add_load("lookup_telling", ask(installation.port, find, KEY, count=10_000_000, connections=1, stop=told.is_set))
+        watcher.join()
+    installation.wait_until_told()
 
 
 def measure_upheaval(part: Part, installation: Installation, people: int) -> None:

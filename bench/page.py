@@ -151,7 +151,10 @@ def phases(sizes: list[Figures]) -> str:
 
 def isolation(sizes: list[Figures]) -> str:
     """Return what lookups take with and without a sync beside them."""
-    asked = {"idle": "lookup_alone", "a sync that finds nothing new": "lookup_during", "one that changes everybody": "lookup_during_upheaval"}
+    asked = {
+        "idle": "lookup_alone", "a sync that finds nothing new": "lookup_during", "one that changes everybody": "lookup_during_upheaval",
+        "after a first sync, while the audit file is told of each key": "lookup_telling",
+    }  # fmt: skip
     keys = ("rate", "p50_ms", "p99_ms", "longest_ms")
     rows = [
         [f"{one.people:,}, {what}", *(plain(one.median(f"{name}.{key}")) for key in keys)]

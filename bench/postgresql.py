@@ -45,6 +45,7 @@ def measure_postgresql(part: Part, slapd: Slapd, folder: Path, people: int, page
         find, admin = finder(people, one.installation.token("lookup")), one.installation.token("admin")
         with one.installation.serving() as (pid, _):
             one.installation.wait_until_quiet(admin)
+            one.installation.wait_until_told()
             ask(one.installation.port, find, KEY, count=500)
             used, served = cpu_of(pid), _cpu_below(server)
             part.add_load("postgresql_lookup", ask(one.installation.port, find, KEY, count=count))
