@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +28,9 @@ REST = 4.0
 """For so many times the processor time that a portion took, nothing is told after it. A first sync leaves an event for each key: telling a million
 of them without a rest took lookups three quarters of their rate for as long as it lasted."""
 
+_TELLING = threading.Lock()
+"""Held while a portion is told: a daemon that ends may have begun with one, and tells what is left from another thread."""
+
 
 def relay(store: Store, audit: AuditLog, within: float = math.inf) -> int:
     """Write every event that the audit file has not been told, and begin with no more of them after `within` seconds; return how many.
@@ -41,15 +45,16 @@ def relay(store: Store, audit: AuditLog, within: float = math.inf) -> int:
 
 def relay_some(store: Store, audit: AuditLog, most: int = PORTION) -> int:
     """Write the next events, up to `most`; return how many: 0 when all have been told, or the audit file cannot be written."""
-    batch, name = events.unread(store, events.AUDIT, most), restoring.store_name(store)
-    for happening in batch:
-        facts = msgspec.to_builtins(happening)
-        audit.record(kind="change", store=name, action=facts.pop("kind"), **facts)
-        _say(happening)
-    if not batch or not audit.flush():
-        return 0
-    events.advance(store, events.AUDIT, batch[-1].event)
-    return len(batch)
+    with _TELLING:
+        batch, name = events.unread(store, events.AUDIT, most), restoring.store_name(store)
+        for happening in batch:
+            facts = msgspec.to_builtins(happening)
+            audit.record(kind="change", store=name, action=facts.pop("kind"), **facts)
+            _say(happening)
+        if not batch or not audit.flush():
+            return 0
+        events.advance(store, events.AUDIT, batch[-1].event)
+        return len(batch)
 
 
 def _relay_portion(store: Store, audit: AuditLog) -> tuple[int, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,10 @@ def test_a_daemon_that_ends_tells_for_so_long_and_the_next_one_the_rest(store: S
     assert daemon.relay.relay_some(store, audit) == PORTION
     assert relay(store, audit) == MANY - PORTION
     assert told(audit) == [f"key-{number}" for number in range(MANY)] and events.unread(store, events.AUDIT) == []
+
+
+def test_threads_that_tell_at_once_tell_nothing_twice(store: Store, audit: AuditLog) -> None:
+    """A daemon that ends has perhaps begun with a portion, and does not wait for it before it tells the rest."""
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(lambda _: relay(store, audit), range(4))) == MANY
+    assert told(audit) == [f"key-{number}" for number in range(MANY)]
