@@ -57,10 +57,13 @@ def relay_some(store: Store, audit: AuditLog, most: int = PORTION) -> int:
         return len(batch)
 
 
-def _relay_portion(store: Store, audit: AuditLog) -> tuple[int, float]:
-    """Write the next events; return how many, and the seconds of processor time it took."""
+def _relay_portion(store: Store, audit: AuditLog) -> float:
+    """Write the next events; return how many seconds to wait before the next: a rest, EVERY when nothing is left, none while more waits than keys
+    that were issued. What was taken away must be in the file when the store is lost."""
     began = time.thread_time()
-    return relay_some(store, audit), time.thread_time() - began
+    if relay_some(store, audit) < PORTION:
+        return EVERY
+    return min(EVERY, REST * (time.thread_time() - began)) if events.only_keys_wait(store, PORTION) else 0.0
 
 
 def refuse_older(store: Store, file: Path) -> None:
@@ -102,9 +105,7 @@ async def relay_forever(store: Store, audit: AuditLog) -> None:
     while True:
         pause = EVERY
         try:
-            told, took = await asyncio.to_thread(_relay_portion, store, audit)
-            if told == PORTION:
-                pause = min(EVERY, REST * took)
+            pause = await asyncio.to_thread(_relay_portion, store, audit)
             for name in await asyncio.to_thread(alarms.note_stale, store):
                 _log.warning("a source was last read too long ago; lookups are answered from then", extra={"event": "source.stale", "source": name})
         except StoreUnavailable as error:

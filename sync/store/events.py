@@ -84,6 +84,13 @@ def unread(store: Store, reader: str, most: int = 1000) -> list[Happening]:
     ]
 
 
+def only_keys_wait(store: Store, newest: int) -> bool:
+    """Tell whether the newest events are all of keys that were issued: nothing that was taken away waits behind a first sync's."""
+    query = text("select 1 from (select kind from event order by id desc limit :newest) as waiting where kind <> 'key.issued' limit 1")
+    with store.read() as connection:
+        return connection.execute(query, {"newest": newest}).first() is None
+
+
 def declare_readers(store: Store, readers: Iterable[str]) -> None:
     """Say who reads beside the audit file: a new reader begins with what happens from now on, one that is not named any more is forgotten."""
     wanted = {*readers, AUDIT}
