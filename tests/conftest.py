@@ -37,6 +37,10 @@ def _is_usable(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK) and runs_programs and shutil.disk_usage(folder).free > _ENOUGH
 
 
+_STORES = {"store", "store_url"}
+"""Fixtures that open a store for tests whose module names nothing that does."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say where stores are, with `--store`."""
     parser.addoption(
@@ -53,7 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """On PostgreSQL run what opens a store and is not about SQLite's files."""
     if STORES.on_server:
         opening = {module for module in {item.getparent(pytest.Module) for item in items} if module and opens_stores(module.obj)}
-        chosen = [item for item in items if item.getparent(pytest.Module) in opening and not item.get_closest_marker("sqlite")]
+        chosen = [
+            item for item in items
+            if (item.getparent(pytest.Module) in opening or not _STORES.isdisjoint(getattr(item, "fixturenames", ())))
+            and not item.get_closest_marker("sqlite")
+        ]  # fmt: skip
         config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
         items[:] = chosen
 
