@@ -41,6 +41,7 @@ class Commit:
         self._connection, self._staging, self._picture, self._log = connection, staging, picture, log
         self._source, self._run_id, self._now, self._away_before, self._tick = frame
         self._keeper = Keeper(connection, self._source.name, self._now)
+        self._knew_anybody = kept.knows_anybody(connection, self._source.name)
         self._newcomers = Welcome(connection, self._keeper, self._source.name, self._now)
 
     def apply(self, rules: Sequence[Rule], *, complete: bool, everybody: bool) -> None:
@@ -164,18 +165,18 @@ class Commit:
         self._tick()
 
     def _keys(self, rules: Sequence[Rule]) -> None:
-        source = self._source.name
+        source, policies = self._source.name, [rule.name for rule in rules]
         issued = issuing.issue_staged(self._connection, source, self._now)
         if issued and self._log.writes_at_once:
             self._log.count_keys(issued)
-            issuing.record_given(self._connection, self._run_id, [rule.name for rule in rules], _ISSUED, self._now)
+            issuing.record_given(self._connection, self._run_id, policies, _ISSUED, self._now)
             issued = 0
         for kind, given, reason in (
             ("key.issued", issuing.given(self._connection) if issued else (), _ISSUED),
             ("key.renewed", issuing.renew_staged(self._connection, self._now), "renewed before it expires: policy {}"),
             (
                 "key.enabled",
-                issuing.enable_again(self._connection, source, [rule.name for rule in rules]),
+                issuing.enable_again(self._connection, source, policies if self._knew_anybody else []),  # no key of a newcomer was ever disabled
                 "enabled again: meets the policy {} again",
             ),
         ):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,10 @@ from sync.store import migrations
 
 __all__ = ["Connection", "Store", "insert", "many", "open_store", "streamed"]
 
+ROWS = 500
+"""Rows that SQLite inserts in one go."""
+MOST_PARAMETERS = 32_766
+"""Parameters that a statement of SQLite has at most."""
 STREAM = 1000
 """Rows that are fetched at a time where there may be as many as a directory has people."""
 
@@ -108,11 +113,24 @@ def many(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any
 
 
 def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], or_else: str = "") -> None:
-    """Insert rows whose values stand in the order of `columns`, the shortest way for a whole directory; `or_else` = an ON CONFLICT."""
-    if rows:
-        place = "?" if connection.dialect.name == "sqlite" else "%s"
-        places = ", ".join([place] * len(columns))
-        connection.exec_driver_sql(f'insert into "{table}" ({", ".join(columns)}) values ({places}) {or_else}', list(rows))
+    """Insert rows whose values stand in the order of `columns`, the shortest way for a whole directory; `or_else` = an ON CONFLICT.
+
+    SQLite takes many in one statement: executing one for each row costs a fifth to a half of the time more.
+    """
+    at_once = min(ROWS, MOST_PARAMETERS // len(columns)) if connection.dialect.name == "sqlite" else 1
+    many_at_once = len(rows) // at_once * at_once if at_once > 1 else 0
+    for start in range(0, many_at_once, at_once):
+        values = tuple(chain.from_iterable(rows[start : start + at_once]))
+        connection.exec_driver_sql(_insertion(connection.dialect.name, table, tuple(columns), at_once, or_else), values)
+    if many_at_once < len(rows):
+        connection.exec_driver_sql(_insertion(connection.dialect.name, table, tuple(columns), 1, or_else), list(rows[many_at_once:]))
+
+
+@lru_cache(maxsize=128)
+def _insertion(dialect: str, table: str, columns: tuple[str, ...], rows: int, or_else: str) -> str:
+    """Return the statement that inserts so many rows, the same text each time: SQLite's driver keeps what it has prepared by its text."""
+    row = f"({', '.join(['?' if dialect == 'sqlite' else '%s'] * len(columns))})"
+    return f'insert into "{table}" ({", ".join(columns)}) values {", ".join([row] * rows)} {or_else}'
 
 
 def streamed(connection: Connection, query: str, facts: Mapping[str, Any] | None = None) -> Iterator[Any]:

@@ -88,7 +88,8 @@ def record_given(connection: Connection, run_id: str, policies: Iterable[str], r
         before_id, after_id = msgspec.json.encode({"name": policy, "key_id": "?", "event": "key.issued"}).decode().rsplit("?", 1)
         facts = {"run": run_id, "before_id": before_id, "after_id": after_id, "reason": reason.format(policy), "policy": policy}
         connection.execute(changes, facts)
-    events.record_keys(connection, "key.issued", BY, now, run_id, f"select u.id as user_id, k.id as key_id {_GIVEN_FROM}")
+    given_keys = "select v.user_id, v.id as key_id from staged_key k join virtual_key v on v.id = k.id where not k.renews"
+    events.record_keys(connection, "key.issued", BY, now, run_id, given_keys)
 
 
 def renew_staged(connection: Connection, now: int) -> list[Issued]:
