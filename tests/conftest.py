@@ -16,7 +16,7 @@ from tests.servers.branch import Branch
 from tests.servers.dirsrv import Dirsrv, DirsrvTree
 from tests.servers.samba import Samba
 from tests.servers.slapd import Slapd
-from tests.stores import STORES, opens_stores
+from tests.stores import STORES, opens_store
 
 _BRANCHES = count(1)
 _MEMORY = Path("/dev/shm")  # noqa: S108 — only tests' files, each in a folder of its own
@@ -37,10 +37,6 @@ def _is_usable(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK) and runs_programs and shutil.disk_usage(folder).free > _ENOUGH
 
 
-_STORES = {"store", "store_url"}
-"""Fixtures that open a store for tests whose module names nothing that does."""
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say where stores are, with `--store`."""
     parser.addoption(
@@ -56,14 +52,9 @@ def pytest_unconfigure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On PostgreSQL run what opens a store and is not about SQLite's files."""
     if STORES.on_server:
-        opening = {module for module in {item.getparent(pytest.Module) for item in items} if module and opens_stores(module.obj)}
-        chosen = [
-            item for item in items
-            if (item.getparent(pytest.Module) in opening or not _STORES.isdisjoint(getattr(item, "fixturenames", ())))
-            and not item.get_closest_marker("sqlite")
-        ]  # fmt: skip
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
-        items[:] = chosen
+        chosen = {item: opens_store(item) and not item.get_closest_marker("sqlite") for item in items}
+        config.hook.pytest_deselected(items=[item for item in items if not chosen[item]])
+        items[:] = [item for item in items if chosen[item]]
 
 
 @pytest.fixture(scope="session")

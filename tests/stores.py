@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 from sqlalchemy import make_url
 
 from sync.settings import StoreSettings
@@ -102,8 +103,18 @@ def _empty_file() -> bytes:
 STORES = Stores()
 
 
-def opens_stores(module: ModuleType) -> bool:
-    """Tell whether the tests of a module may open a store: it, or something of the tests that it names, names STORES."""
+_FIXTURES = {"store", "store_url"}
+"""Fixtures that open a store for tests whose module names nothing that does."""
+
+
+def opens_store(item: pytest.Item) -> bool:
+    """Tell whether a test may open a store: it takes one, or its module, or something of the tests that this names, names STORES."""
+    module = item.getparent(pytest.Module)
+    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or (module is not None and _names_stores(module.obj))
+
+
+@cache
+def _names_stores(module: ModuleType) -> bool:
     import sys
 
     seen: set[str] = set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+
+from tests.servers.ports import free_port
 
 
 class Scim2:
@@ -21,9 +22,7 @@ class Scim2:
     def __init__(self, announced: Path | None = None) -> None:
         """`announced` = a JSON file with the ServiceProviderConfig to go by; without one every feature but cursors is there."""
         self._announced = ["--service-provider-config", str(announced)] if announced else []
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._client = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, trust_env=False)
