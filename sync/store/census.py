@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from sync.store.cursors import load_drift
 from sync.store.engine import Store
 from sync.store.rows import decoded
+from sync.store.sources import is_stale
 
 
 class SourceCensus(msgspec.Struct, frozen=True):
@@ -71,7 +72,7 @@ def _source(
     counts = decoded(last.counts) if last else {}
     age = None if row.read_at is None else max(0.0, (now - row.read_at) / 1000)
     return SourceCensus(
-        name=row.name, read_age=age, stale=age is not None and row.stale_after_ms is not None and age * 1000 > row.stale_after_ms,
+        name=row.name, read_age=age, stale=is_stale(row, now),
         failures=row.failures, paused=row.paused_by is not None, held=held.get(row.name, 0), unproven=unproven.get(row.name, 0), people=people,
         runs=runs, entries=float(last.entries) if last else None, seconds=last.took / 1000 if last else None,
         removed=float(counts.get("missing", 0) + counts.get("removed", 0)) if last else None,

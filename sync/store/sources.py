@@ -54,11 +54,13 @@ def get_source(store: Store, name: str) -> SourceView:
 def stale_ones(connection: Connection, now: int) -> dict[str, int]:
     """Return the configured sources that were last read too long ago, in their order, and when that was. Counts nobody, so it takes no longer with
     a million people."""
-    query = text(
-        "select name, read_at from source where configured and read_at is not null and stale_after_ms is not null and :now - read_at > stale_after_ms"
-        " order by rank, name"
-    )
-    return {row.name: row.read_at for row in connection.execute(query, {"now": now})}
+    rows = connection.execute(text("select name, read_at, stale_after_ms from source where configured order by rank, name"))
+    return {row.name: row.read_at for row in rows if is_stale(row, now)}
+
+
+def is_stale(row: Row[Any], now: int) -> bool:
+    """Tell of a row of `source` whether it was last read too long ago."""
+    return row.read_at is not None and row.stale_after_ms is not None and now - row.read_at > row.stale_after_ms
 
 
 def pause(store: Store, name: str, by: str) -> SourceView:
@@ -128,7 +130,7 @@ def _view(connection: Connection, row: Row[Any], now: int) -> SourceView:
     unproven = connection.execute(text('select count(*) from "user" where source = :s and unproven_since is not null'), {"s": row.name}).scalar_one()
     last = connection.execute(text("select * from run where source = :s order by id desc limit 1"), {"s": row.name}).one_or_none()
     cursor, drift = load_cursor(connection, row.name), load_drift(connection, row.name)
-    stale = row.read_at is not None and row.stale_after_ms is not None and now - row.read_at > row.stale_after_ms
+    stale = is_stale(row, now)
     return SourceView(
         name=row.name, kind=row.kind, state=_state(row, stale), stale=stale, people=people, unproven=unproven, read_at=rfc3339(row.read_at),
         due_at=rfc3339(row.due_at), paused_by=row.paused_by, paused_at=rfc3339(row.paused_at), server=row.server or None,
