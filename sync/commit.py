@@ -41,7 +41,6 @@ class Commit:
         self._connection, self._staging, self._picture, self._log = connection, staging, picture, log
         self._source, self._run_id, self._now, self._away_before, self._tick = frame
         self._keeper = Keeper(connection, self._source.name, self._now)
-        self._knew_anybody = kept.knows_anybody(connection, self._source.name)
         self._newcomers = Welcome(connection, self._keeper, self._source.name, self._now)
 
     def apply(self, rules: Sequence[Rule], *, complete: bool, everybody: bool) -> None:
@@ -176,7 +175,7 @@ class Commit:
             ("key.renewed", issuing.renew_staged(self._connection, self._now), "renewed before it expires: policy {}"),
             (
                 "key.enabled",
-                issuing.enable_again(self._connection, source, policies if self._knew_anybody else []),  # no key of a newcomer was ever disabled
+                issuing.enable_again(self._connection, source, policies),
                 "enabled again: meets the policy {} again",
             ),
         ):

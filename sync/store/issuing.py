@@ -40,7 +40,8 @@ _DUE = (
     " where not k.renews and u.state = 'active' and u.email <> ''"
     " and not exists (select 1 from virtual_key v where v.user_id = u.id and v.policy = k.policy)"
 )
-_GIVEN_FROM = 'from staged_key k join virtual_key v on v.id = k.id join "user" u on u.id = v.user_id where not k.renews'
+_NEW_KEYS = "staged_key k join virtual_key v on v.id = k.id and not k.renews"
+_GIVEN_FROM = f'from {_NEW_KEYS} join "user" u on u.id = v.user_id'
 _GIVEN = f"select u.id, u.external_id, u.email, k.policy, k.policy, k.id {_GIVEN_FROM}"
 _RENEWED = (
     'from staged_key s cross join virtual_key v cross join "user" u'
@@ -82,14 +83,13 @@ def record_given(connection: Connection, run_id: str, policies: Iterable[str], r
     told = json.format(":before_id || k.id || :after_id")
     changes = text(
         "insert into change (run_id, kind, user_id, external_id, email, after, reason)"
-        f" select :run, 'key_issued', u.id, u.external_id, u.email, {told}, :reason {_GIVEN_FROM} and k.policy = :policy"
+        f" select :run, 'key_issued', u.id, u.external_id, u.email, {told}, :reason {_GIVEN_FROM} where k.policy = :policy"
     )
     for policy in policies:
         before_id, after_id = msgspec.json.encode({"name": policy, "key_id": "?", "event": "key.issued"}).decode().rsplit("?", 1)
         facts = {"run": run_id, "before_id": before_id, "after_id": after_id, "reason": reason.format(policy), "policy": policy}
         connection.execute(changes, facts)
-    given_keys = "select v.user_id, v.id as key_id from staged_key k join virtual_key v on v.id = k.id where not k.renews"
-    events.record_keys(connection, "key.issued", BY, now, run_id, given_keys)
+    events.record_keys(connection, "key.issued", BY, now, run_id, f"select v.user_id, v.id as key_id from {_NEW_KEYS}")
 
 
 def renew_staged(connection: Connection, now: int) -> list[Issued]:

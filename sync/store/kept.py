@@ -115,11 +115,6 @@ def people(connection: Connection, source: str) -> int:
     return int(connection.execute(query, {"source": source}).scalar_one())
 
 
-def knows_anybody(connection: Connection, source: str) -> bool:
-    """Tell whether there is any user of `source`, removed ones included."""
-    return bool(connection.execute(text('select exists (select 1 from "user" where source = :source)'), {"source": source}).scalar_one())
-
-
 def ids_of(connection: Connection, source: str, matched: str) -> list[str]:
     """Return the external ids of the users of `source` that claim the address."""
     query = text('select u.external_id from claim c join "user" u on u.id = c.user_id where c.matched = :matched and u.source = :source')
