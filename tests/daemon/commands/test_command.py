@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -95,7 +96,7 @@ def test_help_reads_nothing(bare: Place) -> None:
     assert bare.run("--version").out.startswith("rosterd ")
     heavy = "('sqlalchemy', 'litestar', 'ldap3', 'rich')"
     probe = f"import sys; from daemon.command import run; run(['--help']); print([m for m in {heavy} if m in sys.modules])"
-    ended = subprocess.run([bare.command()[0], "-c", probe], env=bare.environment(), capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", probe], env=bare.environment(), capture_output=True, text=True)
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
