@@ -123,10 +123,11 @@ class _Attempt:
     def _look(self, connection: Connection, staging: Staging, facts: SourceFacts) -> Picture:
         """Read, compare, and gather the evidence while the directory is still at hand."""
         groups = sorted({group for rule in self._rules for group in rule.groups})
-        self._pulse.beat(self._intake.progress("connect"))
         # What "auto" found once is kept: a root DSE that is hidden one day must not change how people are read.
         source = replace(self._source, vendor=facts.vendor) if self._source.vendor == "auto" and facts.vendor else self._source
-        with self._setting.open_source(source, groups).open() as reading:
+        reader = self._setting.open_source(source, groups)
+        self._pulse.beat(self._intake.progress("connect"))
+        with reader.open() as reading:
             with self._phase("read", "read"):
                 proof, only_ids = self._approach.read(self._intake, reading, connection, staging, facts, self._store.now())
             stamp = jump.take_stamp()

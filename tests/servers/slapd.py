@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ldap3
+import psutil
 
 from tests.servers.edits import Edits
 from tests.servers.ports import free_port
@@ -124,6 +125,11 @@ class Slapd(Edits):
         """Stop and start, on the same ports."""
         self.stop()
         self.start()
+
+    def connections_of(self, pid: int) -> int:
+        """Return how many connections a process has to this server, in the clear or with StartTLS."""
+        all_of_it = psutil.Process(pid).net_connections()
+        return sum(one.raddr != () and one.raddr.port == self.port and one.status == psutil.CONN_ESTABLISHED for one in all_of_it)
 
     def pause(self) -> None:
         """Freeze the process: connections are accepted by the kernel, nothing is answered."""

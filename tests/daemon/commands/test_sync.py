@@ -152,8 +152,9 @@ def test_a_sync_that_is_told_to_stop(place: Place, slapd: Slapd, number: int, st
     assert process.stderr is not None
     assert process.stderr.readline() == "corp: connecting\n"
     deadline = time.monotonic() + 20
-    while place.run("runs", "list", "--state", "running", "--json").json["runs"] == [] and time.monotonic() < deadline:
-        pass
+    while not slapd.connections_of(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=30)
     slapd.resume()

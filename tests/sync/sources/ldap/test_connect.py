@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from sync.errors import ConfigError, SourceError, SourceRefused, SourceUnavailable
@@ -222,17 +222,12 @@ def test_every_connection_is_closed(slapd: Slapd) -> None:
     read(settings)
     with open_source(settings).open() as reading:
         next(reading.full())
-        assert _connections_to(slapd) == 1
+        assert slapd.connections_of(os.getpid()) == 1
     with pytest.raises(SourceRefused):
         read(corp(slapd, bases=("ou=no,dc=example,dc=com",)))
     with pytest.raises(SourceRefused):
         read(corp(slapd, password=Secret("wrong")))
-    assert _connections_to(slapd) == 0
-
-
-def _connections_to(slapd: Slapd) -> int:
-    ours = psutil.Process().net_connections()
-    return sum(one.raddr != () and one.raddr.port == slapd.port and one.status == psutil.CONN_ESTABLISHED for one in ours)
+    assert slapd.connections_of(os.getpid()) == 0
 
 
 def test_the_least_tls_is_1_2(slapd: Slapd) -> None:
