@@ -157,7 +157,11 @@ async def fetch(issuer: IssuerSettings) -> bytes:
         async with asyncio.timeout(TIMEOUT):
             return await answer
     except TimeoutError:
-        raise Unfetched(f"no whole answer within {TIMEOUT:g} seconds") from None
+        raise _late() from None
+
+
+def _late() -> Unfetched:
+    return Unfetched(f"no whole answer within {TIMEOUT:g} seconds")
 
 
 def read_keys(got: bytes) -> KeySet:
@@ -193,12 +197,12 @@ def _settle(answer: asyncio.Future[bytes], got: bytes | Unfetched) -> None:
 
 
 def _get(issuer: IssuerSettings) -> bytes:
+    import httpx  # a tenth of a second, which a daemon without such issuers does not spend before it is ready
+
     running = _running.setdefault(issuer.jwks_url, threading.BoundedSemaphore(AT_ONCE))
     if not running.acquire(blocking=False):
         raise Unfetched("the fetches before hang still")
     try:
-        import httpx  # a tenth of a second, which a daemon without such issuers does not spend before it is ready
-
         context = ssl.create_default_context(cafile=issuer.ca_file)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"rosterd/{VERSION}"}
         with (
@@ -206,6 +210,8 @@ def _get(issuer: IssuerSettings) -> bytes:
             client.stream("GET", issuer.jwks_url, headers=headers) as answer,
         ):
             return _read(answer, time.monotonic() + TIMEOUT)
+    except httpx.TimeoutException:
+        raise _late() from None
     finally:
         running.release()
 
@@ -218,6 +224,8 @@ def _read(answer: httpx.Response, until: float) -> bytes:
     body = bytearray()
     for piece in answer.iter_raw():
         body += piece
-        if len(body) > LARGEST or time.monotonic() > until:
-            raise Unfetched(f"the answer is larger than {LARGEST // 1024} KiB, or never ends")
+        if time.monotonic() > until:
+            raise _late()
+        if len(body) > LARGEST:
+            raise Unfetched(f"the answer is larger than {LARGEST // 1024} KiB")
     return bytes(body)
