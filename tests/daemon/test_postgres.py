@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from daemon.demo.responder import Responder
 from tests.daemon.installation import Installation, Running, wait_for
+from tests.servers.freezing import freeze, thaw
 from tests.servers.postgres import Postgres
 
 ADA = "/api/users/email/ada@example.com/virtual-keys"
@@ -74,7 +74,8 @@ def test_a_frozen_server_holds_nobody_up_for_long(installation: Installation, da
     processes = [int(row[0]) for row in server.sql("select pid from pg_stat_activity")]
     postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
     for pid in [*processes, postmaster]:
-        _signal(pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            freeze(pid)
     try:
         began = time.monotonic()
         assert daemon.get(ADA, header).status_code == 503
@@ -82,7 +83,8 @@ def test_a_frozen_server_holds_nobody_up_for_long(installation: Installation, da
         assert time.monotonic() - began < 12
     finally:
         for pid in [*processes, postmaster]:
-            _signal(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                thaw(pid)
     assert wait_for(lambda: daemon.get(ADA, header).status_code == 200)
 
 
@@ -115,10 +117,3 @@ def test_a_server_that_is_not_there_is_exit_5(installation: Installation, server
 def _set_read_only(server: Postgres, database: str, value: str) -> None:
     server.sql(f"alter database {database} set default_transaction_read_only = {value}")
     server.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'")
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:  # it has ended by itself
-        return

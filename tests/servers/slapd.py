@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -16,6 +15,7 @@ import ldap3
 import psutil
 
 from tests.servers.edits import Edits
+from tests.servers.freezing import freeze, thaw
 from tests.servers.ports import free_port
 from tests.servers.slapd_texts import CONFIG, DATABASE, PASSWORD, SUFFIX, TREE, make_certificate, person_id, person_ldif
 
@@ -133,11 +133,11 @@ class Slapd(Edits):
 
     def pause(self) -> None:
         """Freeze the process: connections are accepted by the kernel, nothing is answered."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def resume(self) -> None:
         """Undo `pause`."""
-        os.kill(self.pid, signal.SIGCONT)
+        thaw(self.pid)
 
     def __enter__(self) -> Slapd:
         return self
