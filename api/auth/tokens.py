@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -29,54 +30,38 @@ MOST_USERS = 100_000
 """What `max_users` can be at most: they are kept in memory."""
 
 
-def issue_token(
-    store: Store,
-    settings: ApiSettings,
-    *,
-    role: str,
-    ttl: int,
-    by: str,
-    user_id: str | None = None,
-    label: str = "",
-    domain: str | None = None,
-    cidr: str | None = None,
-    max_users: int | None = None,
-    source: str | None = None,
-) -> tuple[str, TokenView]:
-    """Return a new token, shown this once, and its record. `ttl` in seconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A token that `by` asks for; `ttl` in seconds. A device token needs `user_id`, a scim token the `source` that its provider pushes to;
+    `domain`, `cidr` and `max_users` bound a lookup token."""
 
-    A device token needs `user_id`, a scim token the `source` that its provider pushes to; `domain`, `cidr` and `max_users` bound a lookup token.
-    Raises InvalidRequest.
-    """
-    if role == "scim" and source is not None and source not in settings.pushed:
+    role: str
+    ttl: int
+    by: str
+    user_id: str | None = None
+    label: str = ""
+    domain: str | None = None
+    cidr: str | None = None
+    max_users: int | None = None
+    source: str | None = None
+
+
+def issue_token(store: Store, settings: ApiSettings, order: Order) -> tuple[str, TokenView]:
+    """Return a new token, shown this once, and its record. Raises InvalidRequest."""
+    if order.role == "scim" and order.source is not None and order.source not in settings.pushed:
         raise InvalidRequest("invalid_source", 'There is no [[source]] of this name with kind = "scim-push" in the configuration.', param="source")
-    row = make_row(
-        store, role=role, ttl=ttl, by=by, user_id=user_id, label=label, domain=domain, cidr=cidr, max_users=max_users, source=source
-    )  # fmt: skip
+    row = make_row(store, order)
     tokens.add(store, [row])
     return sign(row, settings), tokens.get_token(store, row.jti)
 
 
-def make_row(
-    store: Store,
-    *,
-    role: str,
-    ttl: int,
-    by: str,
-    user_id: str | None = None,
-    label: str = "",
-    domain: str | None = None,
-    cidr: str | None = None,
-    max_users: int | None = None,
-    source: str | None = None,
-) -> NewToken:
-    """Return the row of a token about to be issued, as `issue_token` is asked for it; nothing is stored yet. Raises InvalidRequest."""
-    _check(role, ttl, label, user_id=user_id, source=source, max_users=max_users)
-    domain, cidr = _checked_domain(role, domain), _checked_cidr(role, cidr)
+def make_row(store: Store, order: Order) -> NewToken:
+    """Return the row of a token about to be issued; nothing is stored yet. Raises InvalidRequest."""
+    _check(order)
     now = store.now() // 1000 * 1000
     return NewToken(
-        jti=new_jti(), role=role, user_id=user_id, source=source, label=label, domain=domain, cidr=cidr, max_users=max_users,
-        issued_at=now, issued_by=by, expires_at=now + ttl * 1000,
+        jti=new_jti(), role=order.role, user_id=order.user_id, source=order.source, label=order.label, domain=_checked_domain(order),
+        cidr=_checked_cidr(order), max_users=order.max_users, issued_at=now, issued_by=order.by, expires_at=now + order.ttl * 1000,
     )  # fmt: skip
 
 
@@ -113,39 +98,40 @@ def find_bearer(store: Store, user: str) -> str:
     return found.user_id
 
 
-def _check(role: str, ttl: int, label: str, *, user_id: str | None, source: str | None, max_users: int | None) -> None:
-    if role not in ROLES:
+def _check(order: Order) -> None:
+    if order.role not in ROLES:
         raise InvalidRequest("invalid_role", f"A role is one of {', '.join(ROLES)}.", param="role")
-    if not 0 < ttl <= LONGEST_TTL:
+    if not 0 < order.ttl <= LONGEST_TTL:
         raise InvalidRequest("invalid_ttl", "A token lives longer than no time and at most ten years.", param="ttl")
-    if len(label) > LONGEST_LABEL or not label.isprintable():
+    if len(order.label) > LONGEST_LABEL or not order.label.isprintable():
         raise InvalidRequest("invalid_label", f"A label has at most {LONGEST_LABEL} printable characters.", param="label")
-    if (role == "device") != (user_id is not None):
+    if (order.role == "device") != (order.user_id is not None):
         raise InvalidRequest("invalid_user", "A device token stands for one user, and no other token does.", param="user")
-    if (role == "scim") != (source is not None):
+    if (order.role == "scim") != (order.source is not None):
         raise InvalidRequest("invalid_source", "A scim token is for one source, and no other token is.", param="source")
-    if max_users is not None and (role != "lookup" or not 0 < max_users <= MOST_USERS):
-        problem = "Only a lookup token is bounded to a number of users." if role != "lookup" else f"A bound is 1 to {MOST_USERS:,} different users."
+    if order.max_users is not None and (order.role != "lookup" or not 0 < order.max_users <= MOST_USERS):
+        only = "Only a lookup token is bounded to a number of users."
+        problem = only if order.role != "lookup" else f"A bound is 1 to {MOST_USERS:,} different users."
         raise InvalidRequest("invalid_max_users", problem, param="max_users")
 
 
-def _checked_domain(role: str, domain: str | None) -> str | None:
-    if domain is None:
+def _checked_domain(order: Order) -> str | None:
+    if order.domain is None:
         return None
-    if role != "lookup":
+    if order.role != "lookup":
         raise InvalidRequest("invalid_domain", "Only a lookup token is bounded to a domain.", param="domain")
     try:
-        return normalise_domain(domain.removeprefix("@"))
+        return normalise_domain(order.domain.removeprefix("@"))
     except MalformedAddress as error:
         raise InvalidRequest("invalid_domain", f"The domain {error}.", param="domain") from None
 
 
-def _checked_cidr(role: str, cidr: str | None) -> str | None:
-    if cidr is None:
+def _checked_cidr(order: Order) -> str | None:
+    if order.cidr is None:
         return None
-    if role != "lookup":
+    if order.role != "lookup":
         raise InvalidRequest("invalid_cidr", "Only a lookup token is bounded to a network.", param="cidr")
     try:
-        return str(ipaddress.ip_network(cidr))
+        return str(ipaddress.ip_network(order.cidr))
     except ValueError:
         raise InvalidRequest("invalid_cidr", "A network is written like 10.20.0.0/16, with no bits set after the prefix.", param="cidr") from None

@@ -9,7 +9,7 @@ from litestar import Router, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.auth.admitting import admit_admin, caller_of
-from api.auth.tokens import find_bearer, issue_token
+from api.auth.tokens import Order, find_bearer, issue_token
 from api.desk import Call, context_of
 from api.paths import decode_segment
 from api.shapes import IssuedToken, IssuedTokenAnswer, TokenAnswer, TokenRequest, TokensAnswer
@@ -31,10 +31,11 @@ def issue(request: Call, data: JSONBody[TokenRequest]) -> IssuedTokenAnswer:
     user_id = None if data.user is None else find_bearer(context.store, data.user)
     if data.source is not None:
         sources.get_source(context.store, data.source)
-    value, view = issue_token(
-        context.store, context.settings, role=data.role, ttl=parse_duration(data.ttl, "ttl"), by=caller_of(request).name, user_id=user_id,
-        label=data.label, domain=data.domain, cidr=data.cidr, max_users=data.max_users, source=data.source,
+    order = Order(
+        role=data.role, ttl=parse_duration(data.ttl, "ttl"), by=caller_of(request).name, user_id=user_id, label=data.label,
+        domain=data.domain, cidr=data.cidr, max_users=data.max_users, source=data.source,
     )  # fmt: skip
+    value, view = issue_token(context.store, context.settings, order)
     request.scope["state"]["target"] = {"jti": view.jti, "role": view.role, "user_id": user_id}
     return IssuedTokenAnswer(msgspec.convert({**msgspec.to_builtins(view), "value": value}, IssuedToken))
 

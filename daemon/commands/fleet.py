@@ -69,7 +69,7 @@ def issue_fleet(
 
 def _prepare(place: Opened, number: int, fields: dict[str, Any], ttl: int, known: set[tuple[str, str]] | None) -> tuple[Line, NewToken | None]:
     """Return what is to become of a line, and the row of its token if it is to have one."""
-    from api.auth.tokens import find_bearer, make_row
+    from api.auth.tokens import Order, find_bearer, make_row
     from api.values import parse_duration
 
     line = Line(number, "issued", str(fields.get("email") or ""), str(fields.get("label") or ""))
@@ -79,9 +79,8 @@ def _prepare(place: Opened, number: int, fields: dict[str, Any], ttl: int, known
         if "@" not in line.email:
             raise InvalidRequest("invalid_line", "The line names no e-mail address.")
         user_id = find_bearer(place.store, line.email)
-        row = make_row(
-            place.store, role="device", ttl=parse_duration(own_ttl, "ttl") if own_ttl else ttl, by=caller(), user_id=user_id, label=line.label
-        )  # fmt: skip
+        ttl = parse_duration(own_ttl, "ttl") if own_ttl else ttl
+        row = make_row(place.store, Order(role="device", ttl=ttl, by=caller(), user_id=user_id, label=line.label))
     except RosterError as error:
         line.outcome, line.why = "refused", str(error)
         return line, None

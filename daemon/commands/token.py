@@ -67,19 +67,11 @@ def issue(
 
 
 def _issue_one(role: str, ttl: int, as_json: bool, *, user: str | None, **facts: Any) -> int:
-    from api.auth.tokens import issue_token
+    from api.auth.tokens import Order, issue_token
 
     with opened() as place:
         user_id = choose(place.store, user).id if user else None
-        value, view = issue_token(
-            place.store,
-            place.config.api,
-            role=role,
-            ttl=ttl,
-            by=caller(),
-            user_id=user_id,
-            **facts,
-        )
+        value, view = issue_token(place.store, place.config.api, Order(role=role, ttl=ttl, by=caller(), user_id=user_id, **facts))
     if as_json:
         import msgspec
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import daemon
-from api.auth.tokens import issue_token
+from api.auth.tokens import Order, issue_token
 from daemon.config import load
 from daemon.demo.responder import Responder
 from daemon.demo.stage import USUAL_PORT, Stage, pick_port
@@ -127,7 +127,7 @@ def _first_run(store: Store, process: subprocess.Popen[bytes], stage: Stage, end
 
 def _header(stage: Stage, store: Store) -> Path:
     """Return a file for `curl -H @…` with a lookup token, so that no token stands in a command line."""
-    token, _ = issue_token(store, load(stage.config).api, role="lookup", ttl=_DAY, by="demo", label="demo")
+    token, _ = issue_token(store, load(stage.config).api, Order(role="lookup", ttl=_DAY, by="demo", label="demo"))
     return stage.write("lookup.header", f"Authorization: Bearer {token}")
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import insert
 from api.app import build
 from api.audit import AuditLog
 from api.auth.fanout import Fanout
-from api.auth.tokens import issue_token
+from api.auth.tokens import Order, issue_token
 from api.context import ApiContext
 from api.settings import ApiSettings
 from sync.address import normalise
@@ -108,7 +108,7 @@ class Company:
 
     def token(self, role: str = "admin", *, ttl: int = 3600, **facts: Any) -> str:
         """Return a token of rosterd's own issuer."""
-        return issue_token(self.store, self.settings, role=role, ttl=ttl, by="test", **facts)[0]
+        return issue_token(self.store, self.settings, Order(role=role, ttl=ttl, by="test", **facts))[0]
 
     def client(self, token: str | None = None, peer: str = "127.0.0.1", **headers: str) -> httpx.AsyncClient:
         """Return a client that calls the app directly, with this bearer."""

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import httpx
 
-from api.auth.tokens import issue_token
+from api.auth.tokens import Order, issue_token
 from daemon.config import load
 from daemon.demo.responder import Responder
 from sync.store import runs
@@ -97,7 +97,7 @@ every = "{every}"
         config = load(self.config)
         store = open_store(config.store)
         try:
-            token, _ = issue_token(store, config.api, role=role, ttl=ttl, by="tests", **more)
+            token, _ = issue_token(store, config.api, Order(role=role, ttl=ttl, by="tests", **more))
         finally:
             store.close()
         return {"Authorization": f"Bearer {token}"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from api.audit import AuditLog
-from api.auth.tokens import issue_token
+from api.auth.tokens import Order, issue_token
 from api.settings import ApiSettings
 from daemon.commands.restoring import Restored, interrupted, restore
 from daemon.config import load
@@ -86,7 +86,7 @@ def test_what_ended_since_stays_ended(company: Company) -> None:
     jti = tokens.list_tokens(world.store)
     assert not jti
     company.backup.unlink()
-    bearer = issue_token(world.store, SETTINGS, role="admin", ttl=3600, by="cli:ann")[1]
+    bearer = issue_token(world.store, SETTINGS, Order(role="admin", ttl=3600, by="cli:ann"))[1]
     backup(StoreSettings(f"sqlite:///{world.path}"), company.backup)
     keys = {number: company.key(number) for number in range(9)}
     values = {number: world.keys(f"p{number}@corp.example") for number in range(9)}
