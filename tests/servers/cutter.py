@@ -6,50 +6,31 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+
+from tests.servers.listener import Listener
 
 Mangle = Callable[[int, bytes], tuple[bytes, bool]]
 """Given how many octets the server has sent before, and a chunk: what to pass on, and whether the connection stays."""
 
 
-class Cutter:
-    """Forwards connections from a free loopback port to `target`; what the server says goes through `mangle`."""
+class Cutter(Listener):
+    """Forwards connections to the port `target`; what the server says goes through `mangle`."""
 
     def __init__(self, target: int, mangle: Mangle) -> None:
         self._target, self._mangle = target, mangle
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
         self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    @property
-    def url(self) -> str:
-        """Where to connect to in the clear."""
-        return f"ldap://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for one in [self._listener, *self._open]:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
-                try:
-                    server = socket.create_connection(("127.0.0.1", self._target))
-                except OSError:  # nobody there just now
-                    client.close()
-                    continue
-                self._open += [client, server]
-                threading.Thread(target=self._forward, args=(client, server, None), daemon=True).start()
-                threading.Thread(target=self._forward, args=(server, client, self._mangle), daemon=True).start()
+    def _serve(self, client: socket.socket) -> None:
+        self.connections += 1
+        try:
+            server = socket.create_connection(("127.0.0.1", self._target))
+        except OSError:  # nobody there just now
+            client.close()
+            return
+        self._open.append(server)
+        threading.Thread(target=self._forward, args=(client, server, None), daemon=True).start()
+        self._forward(server, client, self._mangle)
 
     def _forward(self, origin: socket.socket, target: socket.socket, mangle: Mangle | None) -> None:
         sent = 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
+
+from tests.servers.listener import Listener
 
 PAGED = b"1.2.840.113556.1.4.319"
 
@@ -61,38 +60,14 @@ def bound(message_id: int, code: int = 0, text: str = "") -> bytes:
     return message(message_id, tlv(0x61, result(code, "", text)))
 
 
-class Liar:
+class Liar(Listener):
     """Accepts every bind (or answers with `bind_code`), shows `root` as its root DSE, and leaves all other searches to the script."""
 
     def __init__(self, script: Script, *, bind_code: int = 0, bind_text: str = "", root: Mapping[str, Sequence[str]] | None = None) -> None:
         self._script, self._bind, self._root = script, (bind_code, bind_text), root
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
         self.binds = 0
         self.searches: list[bytes] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        """Where to connect to."""
-        return f"ldap://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for one in [self._listener, *self._open]:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._open.append(client)
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        super().__init__()
 
     def _serve(self, client: socket.socket) -> None:
         asked = 0

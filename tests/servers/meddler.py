@@ -8,11 +8,10 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from tests.fuzz.reference import controls, element, message, the
 from tests.servers.liar import PAGED
+from tests.servers.listener import Listener, close
 
 SYNC = b"1.3.6.1.4.1.4203.1.9.1.1"
 """The control that asks for content synchronisation."""
@@ -54,46 +53,25 @@ def pass_on(asked: Asked, tag: int, raw: bytes) -> Iterable[bytes]:
     return (raw,)
 
 
-class Meddler:
-    """Listens in the clear on a free loopback port; `tls` = the server behind it is spoken to over TLS (unverified). `answer` and `change` may be
+class Meddler(Listener):
+    """Passes on what comes in the clear; `tls` = the server behind it is spoken to over TLS (unverified). `answer` and `change` may be
     replaced at any time."""
 
     def __init__(self, host: str, port: int, *, tls: bool = False) -> None:
         self._target, self._tls = (host, port), tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
         self.answer: Answer = let_speak
         self.change: Change = pass_on
         self.said = 0
         """Octets that servers have said so far."""
         self.meddled = 0
         """Answers that were invented, changed or broken off so far."""
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        """Where to connect to."""
-        return f"ldap://127.0.0.1:{self._listener.getsockname()[1]}"
+        super().__init__()
 
     def behave(self) -> None:
         """Pass everything on as it is."""
         self.answer, self.change = let_speak, pass_on
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for one in [self._listener, *self._open]:
-            _close(one)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
-
-    def _connect(self, client: socket.socket) -> None:
-        self._open.append(client)
+    def _serve(self, client: socket.socket) -> None:
         try:
             server = socket.create_connection(self._target)
             self._open.append(server)
@@ -103,10 +81,9 @@ class Meddler:
                 server = context.wrap_socket(server)
                 self._open.append(server)
         except OSError:
-            _close(client)
+            close(client)
             return
-        for one in (client, server):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         talk = _Talk(self, client, server)
         threading.Thread(target=talk.forward_requests, daemon=True).start()
         talk.forward_answers()
@@ -150,8 +127,8 @@ class _Talk:
             return
         except HangUp:
             self._meddler.meddled += 1
-        _close(self._client)
-        _close(self._server)
+        close(self._client)
+        close(self._server)
 
     def _note(self, raw: bytes) -> Asked | None:
         read, _ = message(raw)
@@ -186,9 +163,3 @@ def _length(data: bytes) -> int:
         return 0
     octets = max(0, data[1] - 0x80)
     return 2 + octets + (int.from_bytes(data[2 : 2 + octets], "big") if octets else data[1])
-
-
-def _close(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-    one.close()
