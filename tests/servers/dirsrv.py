@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,7 @@ class DirsrvTree(Edits):
             nsAccountLock="true",
             cosPriority="1",
         )
-        self.add(
+        service = self.add(
             f"cn=nsAccountInactivation_cos,{self.suffix}",
             objectClass=["LDAPsubentry", "cosSuperDefinition", "cosClassicDefinition"],
             cosTemplateDn=template,
@@ -213,3 +213,16 @@ class DirsrvTree(Edits):
         )
         for dn in dns:
             self.modify(dn, nsRoleDN=disabled)
+        self._wait_for_locks(dns, service)
+
+    def _wait_for_locks(self, dns: Sequence[str], service: str) -> None:
+        """Return once the server shows these as locked. A thread of its own learns what a class of service gives, and of several changes in a
+        row it misses the last one now and then, for good: then it is told again."""
+        for again in range(20):
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                if all(self.search("(nsAccountLock=true)", base=dn) for dn in dns):
+                    return
+                time.sleep(0.02)
+            self.modify(service, description=f"told again, {again}")
+        raise DirsrvFailed(f"the server does not show that a role locks {dns}")
