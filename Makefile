@@ -14,7 +14,7 @@ STORED ?= tests/sync tests/api tests/daemon tests/clients --ignore=tests/sync/so
   --ignore-glob='*/sync/test_with_*' --ignore-glob='*_slapd.py' --ignore-glob='*_dirsrv.py' --ignore-glob='*postgres.py' \
   --ignore=tests/sync/test_histories.py --ignore=tests/sync/test_killed.py --ignore=tests/api/test_abuse.py \
   --ignore=tests/daemon/test_keysets.py --ignore=tests/daemon/test_proxy.py --ignore=tests/daemon/commands/test_scim.py
-WORKERS ?= 2
+WORKERS ?= 3
 
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: each would compile all our modules, a fifth of a command's time
 
